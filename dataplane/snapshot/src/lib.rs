@@ -1,1 +1,19 @@
-//! Not written yet.
+//! Decides what one generation of configuration looks like and how workers get it. It never looks at a packet and never waits.
+
+mod forwarding;
+mod node;
+mod ports;
+mod prefix;
+mod publish;
+mod services;
+mod snapshot;
+mod stamps;
+
+pub use forwarding::{Adjacency, AdjacencyIndex, Forwarding, Link, Peer, PeerSlot, Route};
+pub use node::Node;
+pub use ports::{Caps, Port, PortKind, PortTable};
+pub use prefix::Prefix;
+pub use publish::{Publisher, Subscriber};
+pub use services::{Frontend, Services};
+pub use snapshot::{Parts, Policies, Snapshot};
+pub use stamps::{Deps, Stamps, dep};

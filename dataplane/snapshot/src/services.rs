@@ -1,0 +1,95 @@
+//! Service addresses and what stands behind them.
+
+use hashbrown::{HashMap, HashSet};
+use sluice_lb::{Service, ServiceSlot};
+use sluice_wire::{Addr, Proto};
+use std::sync::Arc;
+
+/// An address, protocol and port that a service is reached by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Frontend {
+    /// Service address.
+    pub addr: Addr,
+    /// TCP or UDP.
+    pub proto: Proto,
+    /// Port, host order.
+    pub port: u16,
+}
+
+/// All services of one generation, a slot for each service port.
+#[derive(Clone, Debug, Default)]
+pub struct Services {
+    frontends: HashMap<Frontend, ServiceSlot>,
+    node_ports: HashMap<(Proto, u16), ServiceSlot>,
+    addresses: HashSet<Addr>,
+    slots: Vec<Option<Arc<Service>>>,
+}
+
+impl Services {
+    /// Puts a service port into its slot.
+    pub fn set(&mut self, slot: ServiceSlot, service: Arc<Service>) {
+        let index = slot.0 as usize;
+        if self.slots.len() <= index {
+            self.slots.resize(index + 1, None);
+        }
+        self.slots[index] = Some(service);
+    }
+
+    /// Makes a service reachable; false when the frontend is another's already, which stays.
+    pub fn add_frontend(&mut self, frontend: Frontend, slot: ServiceSlot) -> bool {
+        self.addresses.insert(frontend.addr);
+        *self.frontends.entry(frontend).or_insert(slot) == slot
+    }
+
+    /// Makes a service reachable by a port of every node address; false when the port is another's already, which stays.
+    pub fn add_node_port(&mut self, proto: Proto, port: u16, slot: ServiceSlot) -> bool {
+        *self.node_ports.entry((proto, port)).or_insert(slot) == slot
+    }
+
+    /// The service behind a frontend.
+    pub fn lookup(&self, frontend: &Frontend) -> Option<&Arc<Service>> {
+        self.get(*self.frontends.get(frontend)?)
+    }
+
+    /// The service behind a node port.
+    pub fn node_port(&self, proto: Proto, port: u16) -> Option<&Arc<Service>> {
+        self.get(*self.node_ports.get(&(proto, port))?)
+    }
+
+    /// Whether any service has this address.
+    pub fn is_service_address(&self, addr: Addr) -> bool {
+        self.addresses.contains(&addr)
+    }
+
+    /// The service in this slot.
+    pub fn get(&self, slot: ServiceSlot) -> Option<&Arc<Service>> {
+        self.slots.get(slot.0 as usize)?.as_ref()
+    }
+
+    /// All services.
+    pub fn iter(&self) -> impl Iterator<Item = (ServiceSlot, &Arc<Service>)> {
+        self.slots.iter().enumerate().filter_map(|(i, s)| Some((ServiceSlot(i as u32), s.as_ref()?)))
+    }
+
+    /// All frontends, in no order.
+    pub fn frontends(&self) -> impl Iterator<Item = (&Frontend, ServiceSlot)> {
+        self.frontends.iter().map(|(f, s)| (f, *s))
+    }
+
+    /// All node ports, in no order.
+    pub fn node_ports(&self) -> impl Iterator<Item = (Proto, u16, ServiceSlot)> {
+        self.node_ports.iter().map(|((proto, port), s)| (*proto, *port, *s))
+    }
+
+    pub(crate) fn frontend_slot(&self, frontend: &Frontend) -> Option<ServiceSlot> {
+        self.frontends.get(frontend).copied()
+    }
+
+    pub(crate) fn node_port_slot(&self, proto: Proto, port: u16) -> Option<ServiceSlot> {
+        self.node_ports.get(&(proto, port)).copied()
+    }
+
+    pub(crate) fn slot_count(&self) -> usize {
+        self.slots.len()
+    }
+}
