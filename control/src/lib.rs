@@ -1,1 +1,3 @@
-//! Not written yet.
+//! Decides what the node should do: Kubernetes objects and the kernel's state in, compiled snapshots out. It never touches a packet.
+
+pub mod compile;
