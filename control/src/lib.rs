@@ -1,3 +1,5 @@
 //! Decides what the node should do: Kubernetes objects and the kernel's state in, compiled snapshots out. It never touches a packet.
 
+pub mod api;
 pub mod compile;
+pub mod run;

@@ -1,0 +1,15 @@
+//! Decides how a person or a program talks to the running agent: one Unix socket, one JSON object per line each way.
+//! It never changes anything itself; every verb is answered by the control loop.
+
+mod request;
+mod rows;
+mod status;
+
+pub use request::{AttachRequest, DetachRequest, EndpointsRequest, FlowQuery, PoliciesRequest, Request, ServicesRequest};
+pub use rows::{
+    AttachAnswer, CountersReport, DropCount, EndpointRow, FlowRow, FrontendRow, PolicyRow, PolicySide, PortCounters,
+    ServiceRow,
+};
+pub use status::{
+    DropStatus, HostStatus, Problem, Reply, SourceStatus, Status, UplinkStatus, Warning, WorkerRow, WorkerTotals,
+};

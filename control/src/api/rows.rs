@@ -1,0 +1,170 @@
+//! The answers to the other verbs. Names are stable; addresses are text, numbers exact.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A service port.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServiceRow {
+    /// Namespace of the service.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Name of the port; empty when it has none.
+    pub port_name: String,
+    /// Where it is reached.
+    pub frontends: Vec<FrontendRow>,
+    /// The scheduler's name.
+    pub scheduler: String,
+    /// Client affinity in seconds; `None` without.
+    pub affinity_s: Option<u32>,
+    /// What new connections go to.
+    pub endpoints: Vec<EndpointRow>,
+}
+
+/// Where a service is reached.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct FrontendRow {
+    /// Service address; `None` for a node port.
+    pub address: Option<String>,
+    /// `tcp` or `udp`.
+    pub protocol: String,
+    /// Port.
+    pub port: u16,
+}
+
+/// An endpoint of a service port.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EndpointRow {
+    /// `namespace/name` of the service.
+    pub service: String,
+    /// Name of the service's port; empty when it has none.
+    pub port_name: String,
+    /// Address.
+    pub address: String,
+    /// Port.
+    pub port: u16,
+    /// The node it lies on, if a node owns its address.
+    pub node: Option<String>,
+    /// `namespace/name` of the pod, if it is attached to this node.
+    pub pod: Option<String>,
+    /// Weight for the scheduler.
+    pub weight: u16,
+    /// Connections of this node to it now.
+    pub connections: u32,
+}
+
+/// The policies of a pod of this node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyRow {
+    /// `namespace/name` of the pod.
+    pub pod: String,
+    /// Its addresses.
+    pub addresses: Vec<String>,
+    /// Connections to the pod.
+    pub ingress: PolicySide,
+    /// Connections from the pod.
+    pub egress: PolicySide,
+}
+
+/// One direction of a pod's policies.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicySide {
+    /// Whether some policy selects the pod, so that only what a rule allows may pass.
+    pub isolated: bool,
+    /// `namespace/name` of the policies that select it.
+    pub policies: Vec<String>,
+}
+
+/// A connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowRow {
+    /// `tcp`, `udp`, `icmp`, ... or a number.
+    pub protocol: String,
+    /// Who opened it.
+    pub source: String,
+    /// Its port; the identifier for echo.
+    pub source_port: u16,
+    /// What it was opened to.
+    pub destination: String,
+    /// Its port.
+    pub destination_port: u16,
+    /// The endpoint, when the destination was a service.
+    pub endpoint: Option<String>,
+    /// The endpoint's port.
+    pub endpoint_port: Option<u16>,
+    /// The source as the endpoint sees it, when it is masqueraded.
+    pub masqueraded_to: Option<String>,
+    /// The source port as the endpoint sees it, when it is masqueraded.
+    pub masqueraded_port: Option<u16>,
+    /// State, such as `established`.
+    pub state: String,
+    /// Since the first packet.
+    pub age_ms: u64,
+    /// Since the last packet.
+    pub idle_ms: u64,
+    /// Packets of both directions.
+    pub packets: u64,
+    /// Bytes of both directions.
+    pub bytes: u64,
+}
+
+/// All counters since start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CountersReport {
+    /// The balance and whatever else the packet side counts, by stable name.
+    pub totals: BTreeMap<String, u64>,
+    /// Every drop reason, also those that never happened.
+    pub drops: Vec<DropCount>,
+    /// By port.
+    pub ports: Vec<PortCounters>,
+}
+
+/// Drops for one reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DropCount {
+    /// Stable name.
+    pub reason: String,
+    /// For a person.
+    pub text: String,
+    /// How many packets.
+    pub packets: u64,
+}
+
+/// Counters of one port.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortCounters {
+    /// Slot of the port.
+    pub slot: u16,
+    /// `uplink`, `host`, or `namespace/name` of the pod; empty where the packet side does not know, and filled in here.
+    pub name: String,
+    /// Packets that came in by it.
+    pub rx_packets: u64,
+    /// Bytes that came in by it.
+    pub rx_bytes: u64,
+    /// Packets that left by it.
+    pub tx_packets: u64,
+    /// Bytes that left by it.
+    pub tx_bytes: u64,
+    /// Packets it lost, on either way.
+    pub lost_packets: u64,
+}
+
+/// A pod was connected.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachAnswer {
+    /// `namespace/name`.
+    pub pod: String,
+    /// Name of the interface in the pod.
+    pub interface: String,
+    /// Its MAC.
+    pub mac: String,
+    /// Largest IP packet, bytes.
+    pub mtu: u16,
+    /// Addresses it was given.
+    pub addresses: Vec<String>,
+    /// Default gateways of the pod.
+    pub gateways: Vec<String>,
+    /// What could not be done, without being an error.
+    pub warnings: Vec<String>,
+}

@@ -1,0 +1,163 @@
+//! The answer to `status`. Names are stable; times are milliseconds, rates are per second over the last few seconds.
+
+use serde::{Deserialize, Serialize};
+
+/// What comes back for a request: exactly one of the two, on one line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply<T> {
+    /// It was done, or here it is.
+    Ok(T),
+    /// Why not, for a person.
+    Error(String),
+}
+
+/// How the node is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Name of this node.
+    pub node: String,
+    /// Whether everything it needs is there and applied.
+    pub ready: bool,
+    /// What is still missing; empty when ready.
+    pub waiting_for: Vec<String>,
+    /// Nodes of the cluster that are known, this one included.
+    pub nodes: u32,
+    /// Number of the configuration that is served.
+    pub generation: u64,
+    /// How long it has been served.
+    pub generation_age_ms: u64,
+    /// Version of the agent.
+    pub version: String,
+    /// How long the agent has run.
+    pub uptime_ms: u64,
+    /// Where the configuration comes from.
+    pub source: SourceStatus,
+    /// The interface to the other nodes.
+    pub uplink: UplinkStatus,
+    /// The interface to the host's own stack.
+    pub host: HostStatus,
+    /// Number of attached pods.
+    pub pods: u32,
+    /// Packet workers.
+    pub workers: Vec<WorkerRow>,
+    /// Reasons that dropped at least one packet since start.
+    pub drops: Vec<DropStatus>,
+    /// What is wrong with the configuration or with this node.
+    pub warnings: Vec<Warning>,
+}
+
+/// Where the configuration comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceStatus {
+    /// `manifests`.
+    pub kind: String,
+    /// The directory.
+    pub place: String,
+    /// Whether it has been read completely once.
+    pub synced: bool,
+    /// Time since the last change was seen; `None` before the first.
+    pub last_change_ms: Option<u64>,
+    /// Files that cannot be used as they are; what they held before stays in force.
+    pub problems: Vec<Problem>,
+}
+
+/// Something wrong in a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// The file.
+    pub file: String,
+    /// Line, from 1, if known.
+    pub line: Option<u32>,
+    /// Column, from 1, if known.
+    pub column: Option<u32>,
+    /// What is wrong.
+    pub text: String,
+}
+
+/// The interface to the other nodes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UplinkStatus {
+    /// Its name.
+    pub name: String,
+    /// Whether it is up with a carrier.
+    pub up: bool,
+    /// Largest IP packet, bytes.
+    pub mtu: u16,
+    /// How packets reach us, such as `AF_XDP native, copy`.
+    pub mode: String,
+    /// Queues in use.
+    pub queues: u16,
+    /// Packets received per second.
+    pub rx_packets_per_second: f64,
+    /// Packets sent per second.
+    pub tx_packets_per_second: f64,
+}
+
+/// `sluice0`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostStatus {
+    /// Its name.
+    pub name: String,
+    /// Largest IP packet, bytes.
+    pub mtu: u16,
+    /// Addresses it holds.
+    pub addresses: Vec<String>,
+}
+
+/// Totals of a worker since start, as the packet side counts them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerTotals {
+    /// Index.
+    pub worker: u16,
+    /// CPU it is pinned to.
+    pub cpu: Option<u32>,
+    /// `busy` or `adaptive`.
+    pub polling: String,
+    /// Time spent with packets, nanoseconds.
+    pub busy_ns: u64,
+    /// Packets taken in.
+    pub packets: u64,
+    /// Packets that found their flow in the cache.
+    pub cache_hits: u64,
+    /// Packets that had to be decided.
+    pub cache_misses: u64,
+}
+
+/// A worker, as shown.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WorkerRow {
+    /// Totals since start.
+    #[serde(flatten)]
+    pub totals: WorkerTotals,
+    /// Share of time spent with packets, 0 to 1, over the last seconds.
+    pub busy: f64,
+    /// Packets per second.
+    pub packets_per_second: f64,
+    /// Share of packets that found their flow in the cache, 0 to 1, over the last seconds; `None` without packets.
+    pub cache_hit: Option<f64>,
+}
+
+/// One reason for drops.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DropStatus {
+    /// Stable name.
+    pub reason: String,
+    /// For a person.
+    pub text: String,
+    /// Packets since start.
+    pub packets: u64,
+    /// Packets in the last minute.
+    pub last_minute: u64,
+}
+
+/// Something a person should know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warning {
+    /// `info`, `warning` or `error`.
+    pub severity: String,
+    /// What it is about, such as `Service default/web`.
+    pub object: String,
+    /// The text.
+    pub text: String,
+}

@@ -1,0 +1,63 @@
+//! What control needs from the packet side.
+
+use crate::api::{CountersReport, FlowQuery, FlowRow, WorkerTotals};
+use crate::compile::Steering;
+use sluice_lb::EndpointSlot;
+use sluice_snapshot::Caps;
+use sluice_wire::{MacAddr, PortSlot, Scope};
+use std::path::Path;
+
+/// A pod's port, as the packet side has opened it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodPort {
+    /// Its place.
+    pub slot: PortSlot,
+    /// Its incarnation; never one that was used before.
+    pub scope: Scope,
+    /// MAC of the pod's interface.
+    pub mac: MacAddr,
+    /// What the interface does by itself.
+    pub caps: Caps,
+}
+
+/// What control needs from the packet side; the agent implements it. Calls come from control's own threads and may block for
+/// some milliseconds; errors are texts for people.
+pub trait Dataplane: Send + Sync + 'static {
+    /// Creates the interface in the namespace, or opens the one it left there before, and hands its queues to the workers. No packet passes
+    /// before a snapshot names the port.
+    ///
+    /// # Errors
+    /// The interface cannot be made or opened.
+    fn attach_pod(&self, netns: &Path, interface: &str, mtu: u16) -> Result<PodPort, String>;
+
+    /// Takes the port from the workers and closes it; returns when no worker uses it any more. No snapshot names it when this is called.
+    /// Removes the interface from the pod if asked to; a namespace that is gone is no error.
+    ///
+    /// # Errors
+    /// The port does not exist, or a worker does not let it go.
+    fn detach_pod(&self, slot: PortSlot, remove_interface: bool) -> Result<(), String>;
+
+    /// Tells the uplink what to take from the wire. Called when it differs from the last one that succeeded.
+    ///
+    /// # Errors
+    /// The program or its tables refuse, for example because a table is full.
+    fn steer(&self, steering: &Steering) -> Result<(), String>;
+
+    /// Connections, at most `query.limit`.
+    fn flows(&self, query: &FlowQuery) -> Vec<FlowRow>;
+
+    /// All counters since start.
+    fn counters(&self) -> CountersReport;
+
+    /// Every worker's totals since start, in the order of their indices.
+    fn workers(&self) -> Vec<WorkerTotals>;
+
+    /// How packets come from the uplink, for people, such as `AF_XDP native, copy`.
+    fn uplink_mode(&self) -> String;
+
+    /// How many queues of the uplink are in use.
+    fn uplink_queues(&self) -> u16;
+
+    /// Connections to this endpoint now.
+    fn endpoint_connections(&self, slot: EndpointSlot) -> u32;
+}
