@@ -1,0 +1,1 @@
+//! Behaviour of the load balancer through its public interface.
