@@ -41,13 +41,17 @@ impl Addr {
             let [a, b, c, d] = self.v4_octets();
             IpAddr::V4(Ipv4Addr::new(a, b, c, d))
         } else {
-            IpAddr::V6(Ipv6Addr::from_octets(self.0))
+            IpAddr::V6(Ipv6Addr::from_bits(u128::from_be_bytes(self.0)))
         }
     }
 
     /// 224.0.0.0/4, ff00::/8 or 255.255.255.255.
     pub const fn is_multicast_or_broadcast(&self) -> bool {
-        if self.is_v4() { self.0[12] >= 224 && (self.0[12] < 240 || matches!(self.v4_octets(), [255, 255, 255, 255])) } else { self.0[0] == 0xff }
+        if self.is_v4() {
+            self.0[12] >= 224 && (self.0[12] < 240 || matches!(self.v4_octets(), [255, 255, 255, 255]))
+        } else {
+            self.0[0] == 0xff
+        }
     }
 }
 
@@ -119,7 +123,10 @@ impl core::str::FromStr for MacAddr {
         let mut out = [0u8; 6];
         let mut parts = text.split(':');
         for byte in &mut out {
-            let part = parts.next().filter(|p| p.len() == 2).ok_or("want six bytes like 02:00:5e:10:00:01")?;
+            let part = parts
+                .next()
+                .filter(|p| p.len() == 2)
+                .ok_or("want six bytes like 02:00:5e:10:00:01")?;
             *byte = u8::from_str_radix(part, 16).map_err(|_| "want hexadecimal bytes like 02:00:5e:10:00:01")?;
         }
         if parts.next().is_some() {

@@ -68,4 +68,7 @@ drop_reasons! {
     GsoMalformed = 44, "gso_malformed" => "super-frame whose headers do not fit its offload request";
     NoConfiguration = 45, "no_configuration" => "no complete configuration yet";
     Answered = 46, "answered" => "consumed by an answer that was rate limited or not needed";
+    RxInvalid = 47, "rx_invalid" => "port delivered a frame with contradictory offload data, or one too long";
+    TxRefused = 48, "tx_refused" => "port refused the frame: link down, or an offload that it does not have";
+    TunnelCongestion = 49, "tunnel_congestion" => "congestion was marked on the tunnel, and the inner packet is not ECN-capable (RFC 6040 section 4.2)";
 }

@@ -41,7 +41,13 @@ pub struct Tuple {
 impl Tuple {
     /// The tuple of the opposite direction.
     pub const fn reversed(self) -> Self {
-        Self { src: self.dst, dst: self.src, sport: self.dport, dport: self.sport, proto: self.proto }
+        Self {
+            src: self.dst,
+            dst: self.src,
+            sport: self.dport,
+            dport: self.sport,
+            proto: self.proto,
+        }
     }
 }
 

@@ -58,7 +58,12 @@ pub struct Meta {
 impl Meta {
     /// A plain frame from `ingress` about which nothing is known.
     pub const fn from_port(ingress: PortSlot) -> Self {
-        Self { ingress, checksum: Checksum::Unverified, gso: None, trace: false }
+        Self {
+            ingress,
+            checksum: Checksum::Unverified,
+            gso: None,
+            trace: false,
+        }
     }
 }
 

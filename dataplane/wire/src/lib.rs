@@ -1,15 +1,33 @@
 //! Decides how bytes on the wire become typed headers and keys, and back. It never does I/O, reads a clock, logs or allocates per packet.
 
 mod addr;
+pub mod arp;
+mod build;
 mod burst;
+pub mod checksum;
+mod crc32c;
 mod drop;
 mod flow;
 mod frame;
+pub mod icmp;
 mod ids;
+pub mod ndp;
+mod parse;
+mod reset;
+pub mod rewrite;
+mod segment;
 
 pub use addr::{Addr, MacAddr};
+pub use arp::{Arp, ArpOp};
 pub use burst::{BURST, Burst};
 pub use drop::DropReason;
 pub use flow::{FlowKey, Proto, Scope, Tuple, stable_hash};
 pub use frame::{Checksum, Frame, Gso, GsoKind, Meta};
+pub use icmp::IcmpError;
 pub use ids::{DepId, Generation, Identity, PortSlot, Vni, WorkerId};
+pub use parse::{
+    ETH_LEN, Fragment, Kind, MAX_IP_LEN, Packet, Parsed, Quoted, ethertype, parse, parse_ip, parse_quoted, tcp_flags,
+};
+pub use reset::tcp_reset;
+pub use rewrite::Rewrite;
+pub use segment::SegmentPlan;
