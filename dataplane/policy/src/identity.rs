@@ -1,0 +1,214 @@
+//! Decides which number stands for which pods, and which address belongs to which of them. It never decides whether a
+//! flow may pass.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use sluice_wire::{Addr, Identity};
+
+use crate::content::{Content, View};
+use crate::model::{Model, Namespace, Pod};
+
+/// How many updates an identity stays unused before its number may stand for other pods. A pod that is deleted and
+/// comes back within this time finds its number, and no compiled policy changes.
+const REST_UPDATES: u64 = 256;
+
+/// One generation of identities and addresses. Cheap to clone.
+///
+/// Make the first from [`Identities::default`], each further one with [`Identities::next`]: equal content keeps its number.
+#[derive(Clone, Debug, Default)]
+pub struct Identities {
+    table: Arc<Table>,
+    /// Per identity, the last update in which a pod had it.
+    last_used: Arc<Vec<u64>>,
+    update: u64,
+    addrs: Arc<HashMap<Addr, Identity>>,
+    duplicates: Arc<Vec<Duplicate>>,
+}
+
+/// Content by number and number by content. Contents that no pod has any more stay until their number is needed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Table {
+    pub(crate) contents: Vec<Arc<Content>>,
+    index: HashMap<Arc<Content>, u32>,
+}
+
+/// An address that several pods claim: normal for a moment, while one pod ends and another starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Duplicate {
+    /// The address.
+    pub addr: Addr,
+    /// The pod it is taken to belong to: the first by namespace and name.
+    pub winner: PodName,
+    /// The other pods.
+    pub others: Vec<PodName>,
+}
+
+/// Namespace and name of a pod.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PodName {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+impl PodName {
+    fn of(pod: &Pod) -> Self {
+        Self {
+            namespace: pod.namespace.clone(),
+            name: pod.name.clone(),
+        }
+    }
+}
+
+impl Identities {
+    /// The identities of `model`'s pods. Content known to `self` keeps its number; numbers that rested long enough are
+    /// given to new content, the longest unused first.
+    #[must_use]
+    pub fn next(&self, model: &Model) -> Self {
+        let update = self.update + 1;
+        let mut namespaces: HashMap<&str, &Arc<Namespace>> = HashMap::new();
+        for namespace in &model.namespaces {
+            namespaces.entry(&namespace.name).or_insert(namespace);
+        }
+        let mut pods: Vec<&Pod> = model
+            .pods
+            .iter()
+            .map(Arc::as_ref)
+            .filter(|pod| !pod.host_network)
+            .collect();
+        pods.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+
+        let mut table = Arc::clone(&self.table);
+        let mut last_used = self.last_used.to_vec();
+        let views: Vec<View<'_>> = pods
+            .iter()
+            .map(|pod| View::of(pod, namespaces.get(pod.namespace.as_str()).copied()))
+            .collect();
+        // Known content first, so that no number still in use is taken for a resting one.
+        for view in &views {
+            if let Some(&id) = table.index.get(view) {
+                last_used[id as usize] = update;
+            }
+        }
+        let mut rested: Option<Vec<u32>> = None;
+        let ids: Vec<u32> = views
+            .iter()
+            .map(|view| {
+                table.index.get(view).copied().unwrap_or_else(|| {
+                    let free = rested.get_or_insert_with(|| rested_ids(&last_used, update)).pop();
+                    let id = Arc::make_mut(&mut table).assign(free, view.to_content());
+                    last_used.resize(last_used.len().max(id as usize + 1), 0);
+                    last_used[id as usize] = update;
+                    id
+                })
+            })
+            .collect();
+
+        let (addrs, duplicates) = claim_addresses(&pods, &ids);
+        Self {
+            table,
+            last_used: Arc::new(last_used),
+            update,
+            addrs: Arc::new(addrs),
+            duplicates: Arc::new(duplicates),
+        }
+    }
+
+    /// The identity behind an address; `None` for nodes, host-network pods and everything outside the cluster.
+    #[inline]
+    pub fn lookup(&self, addr: Addr) -> Option<Identity> {
+        self.addrs.get(&addr).copied()
+    }
+
+    /// What the pods of an identity have in common; `None` for a number never given out.
+    pub fn content(&self, identity: Identity) -> Option<&Content> {
+        self.table.contents.get(identity.0 as usize).map(Arc::as_ref)
+    }
+
+    /// Every pod address with its identity, in no particular order.
+    pub fn addresses(&self) -> impl ExactSizeIterator<Item = (Addr, Identity)> + '_ {
+        self.addrs.iter().map(|(&addr, &identity)| (addr, identity))
+    }
+
+    /// Addresses that several pods claim, sorted by address.
+    pub fn duplicates(&self) -> &[Duplicate] {
+        &self.duplicates
+    }
+
+    pub(crate) fn table(&self) -> &Arc<Table> {
+        &self.table
+    }
+}
+
+/// Equal when every number means the same pods and every address the same number.
+impl PartialEq for Identities {
+    fn eq(&self, other: &Self) -> bool {
+        self.table.contents == other.table.contents && self.addrs == other.addrs && self.duplicates == other.duplicates
+    }
+}
+
+impl Table {
+    fn assign(&mut self, free: Option<u32>, content: Content) -> u32 {
+        let content = Arc::new(content);
+        let id = match free {
+            Some(id) => {
+                let old = std::mem::replace(&mut self.contents[id as usize], Arc::clone(&content));
+                self.index.remove(&old);
+                id
+            }
+            None => {
+                self.contents.push(Arc::clone(&content));
+                (self.contents.len() - 1) as u32
+            }
+        };
+        self.index.insert(content, id);
+        id
+    }
+}
+
+/// Numbers that may be given out again, the longest unused last.
+fn rested_ids(last_used: &[u64], update: u64) -> Vec<u32> {
+    let mut rested: Vec<u32> = (0u32..)
+        .zip(last_used)
+        .filter(|&(_, &used)| update - used > REST_UPDATES)
+        .map(|(id, _)| id)
+        .collect();
+    rested.sort_by_key(|&id| std::cmp::Reverse((last_used[id as usize], id)));
+    rested
+}
+
+/// Gives each address to the first of the sorted pods that claims it.
+fn claim_addresses(pods: &[&Pod], ids: &[u32]) -> (HashMap<Addr, Identity>, Vec<Duplicate>) {
+    let mut owners: HashMap<Addr, usize> = HashMap::with_capacity(pods.len());
+    let mut contested: BTreeMap<Addr, Vec<usize>> = BTreeMap::new();
+    for (at, pod) in pods.iter().enumerate() {
+        for &addr in &pod.addrs {
+            let owner = *owners.entry(addr).or_insert(at);
+            if owner != at {
+                let others = contested.entry(addr).or_default();
+                if others.last() != Some(&at) {
+                    others.push(at);
+                }
+            }
+        }
+    }
+    let duplicates = contested
+        .into_iter()
+        .map(|(addr, others)| Duplicate {
+            addr,
+            winner: PodName::of(pods[owners[&addr]]),
+            others: others.into_iter().map(|at| PodName::of(pods[at])).collect(),
+        })
+        .collect();
+    (
+        owners.into_iter().map(|(addr, at)| (addr, Identity(ids[at]))).collect(),
+        duplicates,
+    )
+}
+
+#[cfg(test)]
+#[path = "identity_tests.rs"]
+mod tests;

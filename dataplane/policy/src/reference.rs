@@ -1,0 +1,112 @@
+//! Decides the same as [`crate::PodPolicy::verdict`], straight from the model: by pods and addresses, without identities,
+//! tables or memory. It is never used on packets; it is what the compiled form is tested against.
+
+use sluice_wire::{Addr, Proto};
+
+use crate::cidr::Cidr;
+use crate::model::{Direction, Model, Namespace, Peer, Pod, Policy, PortMatch, PortSpec, Rule};
+use crate::pod_policy::{RuleRef, Verdict};
+
+/// Judges one connection of `local`: which rule, of the first policy by name, allows `peer` on `dport`.
+pub fn verdict_linear(
+    model: &Model,
+    direction: Direction,
+    local: &Pod,
+    peer: Addr,
+    proto: Proto,
+    dport: u16,
+) -> Verdict {
+    let mut policies: Vec<&Policy> = Vec::new();
+    for policy in &model.policies {
+        let same_namespace = policy.namespace == local.namespace;
+        let selected = same_namespace && !local.host_network && policy.pod_selector.matches(&local.labels);
+        if selected && policy.rules(direction).is_some() {
+            policies.push(policy);
+        }
+    }
+    if policies.is_empty() {
+        return Verdict::NotIsolated;
+    }
+    policies.sort_by_key(|policy| &policy.name);
+
+    let peer_pod = pod_at(model, peer);
+    let destination = match direction {
+        Direction::Ingress => Some(local),
+        Direction::Egress => peer_pod,
+    };
+    for (p, policy) in policies.iter().enumerate() {
+        for (r, rule) in policy.rules(direction).unwrap_or_default().iter().enumerate() {
+            let from = rule.peers.is_empty()
+                || rule
+                    .peers
+                    .iter()
+                    .any(|want| is_peer(model, policy, want, peer, peer_pod));
+            if from && is_port(rule, destination, proto, dport) {
+                return Verdict::Allowed(RuleRef {
+                    policy: p as u32,
+                    rule: r as u32,
+                });
+            }
+        }
+    }
+    Verdict::Denied
+}
+
+/// The pod that an address belongs to: of several the first by namespace and name; never a host-network pod.
+fn pod_at(model: &Model, addr: Addr) -> Option<&Pod> {
+    let pods = model
+        .pods
+        .iter()
+        .filter(|pod| !pod.host_network && pod.addrs.contains(&addr));
+    pods.min_by_key(|pod| (&pod.namespace, &pod.name)).map(AsRef::as_ref)
+}
+
+fn namespace_of<'a>(model: &'a Model, pod: &Pod) -> Option<&'a Namespace> {
+    model
+        .namespaces
+        .iter()
+        .find(|namespace| namespace.name == pod.namespace)
+        .map(AsRef::as_ref)
+}
+
+fn is_peer(model: &Model, policy: &Policy, want: &Peer, addr: Addr, pod: Option<&Pod>) -> bool {
+    match want {
+        Peer::Block { cidr, except } => covers(*cidr, addr) && !except.iter().any(|hole| covers(*hole, addr)),
+        Peer::Pods {
+            namespaces: None,
+            pods: None,
+        } => false,
+        Peer::Pods { namespaces, pods } => {
+            let Some(pod) = pod else { return false };
+            let namespace_fits = match namespaces {
+                None => pod.namespace == policy.namespace,
+                Some(selector) => namespace_of(model, pod).is_some_and(|n| selector.matches(&n.labels)),
+            };
+            let pod_fits = pods.as_ref().is_none_or(|selector| selector.matches(&pod.labels));
+            namespace_fits && pod_fits
+        }
+    }
+}
+
+/// Compares bit by bit.
+fn covers(cidr: Cidr, addr: Addr) -> bool {
+    let base = cidr.base();
+    let skip = if base.is_v4() { 96 } else { 0 };
+    let bit = |of: Addr, at: usize| of.octets()[at / 8] >> (7 - at % 8) & 1;
+    let same = |at: usize| bit(base, at) == bit(addr, at);
+    base.is_v4() == addr.is_v4() && (skip..skip + usize::from(cidr.prefix_len())).all(same)
+}
+
+fn is_port(rule: &Rule, destination: Option<&Pod>, proto: Proto, dport: u16) -> bool {
+    let has_ports = [Proto::TCP, Proto::UDP, Proto::SCTP].contains(&proto);
+    let fits = |want: &PortMatch| {
+        want.proto == proto
+            && match &want.port {
+                PortSpec::Any => true,
+                PortSpec::Number(port, None) => dport == *port,
+                PortSpec::Number(first, Some(last)) => *first <= dport && dport <= *last,
+                PortSpec::Name(name) => destination.and_then(|pod| pod.named_port(name, proto)) == Some(dport),
+            }
+    };
+    rule.ports.is_empty() || has_ports && rule.ports.iter().any(fits)
+}
