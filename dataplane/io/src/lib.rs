@@ -1,1 +1,20 @@
-//! Not written yet.
+//! Decides how frames move between the node and its ports: one trait, [`PacketIo`], and the devices behind it.
+//! It never looks into a packet further than a device's own offload header asks for.
+
+pub mod memory;
+pub mod netns;
+pub mod pcap;
+pub mod ready;
+pub mod tap;
+
+mod port;
+#[cfg(test)]
+mod testing;
+
+pub use port::{Caps, PacketIo, Received, Recycled, Sent, Stats};
+
+/// A frame in this process's frame memory.
+pub type Frame = sluice_wire::Frame<sluice_mem::Buf>;
+
+/// Up to [`sluice_wire::BURST`] such frames.
+pub type Burst = sluice_wire::Burst<sluice_mem::Buf>;

@@ -27,9 +27,24 @@ impl Buf {
     /// # Safety
     /// `chunk` must point to `cap` initialised bytes, aligned for `Buf`, which nobody else reads or writes while the
     /// value lives, and `start + len <= cap` must hold with `start >= LINK_BYTES`.
-    pub(crate) unsafe fn from_parts(chunk: NonNull<u8>, cap: u32, start: u32, len: u32, index: u32, memory: u32) -> Self {
+    pub(crate) unsafe fn from_parts(
+        chunk: NonNull<u8>,
+        cap: u32,
+        start: u32,
+        len: u32,
+        index: u32,
+        memory: u32,
+    ) -> Self {
         debug_assert!(start >= LINK_BYTES && start.checked_add(len).is_some_and(|end| end <= cap));
-        Self { chunk, cap, start, len, index, memory, linked: false }
+        Self {
+            chunk,
+            cap,
+            start,
+            len,
+            index,
+            memory,
+            linked: false,
+        }
     }
 
     /// The window's bytes.
@@ -199,6 +214,14 @@ const _: () = assert!(size_of::<Buf>() <= LINK_BYTES as usize && align_of::<Buf>
 
 impl core::fmt::Debug for Buf {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "Buf(memory {} chunk {} {}+{}{})", self.memory, self.index, self.start, self.len, if self.linked { " .." } else { "" })
+        write!(
+            f,
+            "Buf(memory {} chunk {} {}+{}{})",
+            self.memory,
+            self.index,
+            self.start,
+            self.len,
+            if self.linked { " .." } else { "" }
+        )
     }
 }

@@ -4,4 +4,4 @@ mod buf;
 mod pool;
 
 pub use buf::Buf;
-pub use pool::{HEADROOM, Memory, MemoryError, Pool, Pools};
+pub use pool::{HEADROOM, LARGE_CHUNK, Memory, MemoryError, Pool, Pools};

@@ -12,6 +12,9 @@ use std::sync::Arc;
 /// (`XDP_PACKET_HEADROOM`, include/uapi/linux/bpf.h).
 pub const HEADROOM: usize = 256;
 
+/// Chunk size for super-frames: 64 KiB of IP packet, the Ethernet header and [`HEADROOM`] fit, with some to spare.
+pub const LARGE_CHUNK: usize = 66 * 1024;
+
 const BATCH: usize = 64;
 const PAGE: usize = 4096;
 static NEXT_ID: AtomicU32 = AtomicU32::new(1);
@@ -80,10 +83,15 @@ impl Memory {
         if chunk_size < 2048 || chunk_size % 2048 != 0 {
             return Err(MemoryError::ChunkSize(chunk_size));
         }
-        let bytes = chunk_size.checked_mul(count).filter(|b| *b > 0 && *b <= 1 << 31).ok_or(MemoryError::Count(count))?;
+        let bytes = chunk_size
+            .checked_mul(count)
+            .filter(|b| *b > 0 && *b <= 1 << 31)
+            .ok_or(MemoryError::Count(count))?;
         let layout = Layout::from_size_align(bytes, PAGE).map_err(|_| MemoryError::Count(count))?;
         // SAFETY: the layout's size is not zero.
-        let Some(base) = NonNull::new(unsafe { alloc_zeroed(layout) }) else { handle_alloc_error(layout) };
+        let Some(base) = NonNull::new(unsafe { alloc_zeroed(layout) }) else {
+            handle_alloc_error(layout)
+        };
         let depot = ArrayQueue::new(count.min(count / 16 + 1024).max(16));
         let region = Region {
             base,
@@ -95,7 +103,10 @@ impl Memory {
         };
         let all: Vec<u32> = (0..count as u32).collect();
         for part in all.chunks(BATCH) {
-            let mut batch = Batch { len: part.len() as u8, chunks: [0; BATCH] };
+            let mut batch = Batch {
+                len: part.len() as u8,
+                chunks: [0; BATCH],
+            };
             batch.chunks[..part.len()].copy_from_slice(part);
             let pushed = region.depot.push(batch).is_ok();
             debug_assert!(pushed);
@@ -160,7 +171,10 @@ impl Memory {
 
     /// A worker's own cache over this memory.
     pub fn pool(&self) -> Pool {
-        Pool { memory: self.clone(), cache: Vec::with_capacity(2 * BATCH) }
+        Pool {
+            memory: self.clone(),
+            cache: Vec::with_capacity(2 * BATCH),
+        }
     }
 
     /// Chunks in the depot now; with every pool dropped and every frame freed this is [`Self::count`].
@@ -210,7 +224,10 @@ impl Pool {
     pub fn free(&mut self, buf: Buf) -> Result<(), Buf> {
         let index = self.memory.surrender(buf)?;
         if self.cache.len() == 2 * BATCH {
-            let mut batch = Batch { len: BATCH as u8, chunks: [0; BATCH] };
+            let mut batch = Batch {
+                len: BATCH as u8,
+                chunks: [0; BATCH],
+            };
             let keep = self.cache.len() - BATCH;
             batch.chunks.copy_from_slice(&self.cache[keep..]);
             self.cache.truncate(keep);
@@ -230,7 +247,10 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         for part in self.cache.chunks(BATCH) {
-            let mut batch = Batch { len: part.len() as u8, chunks: [0; BATCH] };
+            let mut batch = Batch {
+                len: part.len() as u8,
+                chunks: [0; BATCH],
+            };
             batch.chunks[..part.len()].copy_from_slice(part);
             let pushed = self.memory.0.depot.push(batch).is_ok();
             debug_assert!(pushed);
@@ -249,7 +269,10 @@ pub struct Pools {
 impl Pools {
     /// Caches over the two memories.
     pub fn new(small: &Memory, large: &Memory) -> Self {
-        Self { small: small.pool(), large: large.pool() }
+        Self {
+            small: small.pool(),
+            large: large.pool(),
+        }
     }
 
     /// Gives a frame's whole chain back.
