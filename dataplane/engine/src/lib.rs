@@ -1,1 +1,31 @@
-//! Not written yet.
+//! Decides what becomes of every frame: a burst goes in, rewritten frames with one verdict each come out. It never knows a
+//! backend's name, starts a thread, sleeps or reads a clock.
+
+mod action;
+mod answer;
+mod cache;
+mod classify;
+mod connection;
+mod counters;
+mod decide;
+mod deliver;
+mod egress;
+mod engine;
+mod held;
+mod icmp_error;
+mod shared;
+mod slow;
+
+#[cfg(test)]
+mod tests;
+
+pub use connection::{ConnectionRow, ConnectionTable, Direction, Inserted, Record, RecordId};
+pub use counters::{COUNTED_PORTS, Counters, Event, Events, Held, PortCounters, Volume};
+pub use egress::Egress;
+pub use engine::{Engine, EngineConfig};
+pub use shared::Shared;
+
+/// A frame of the packet path.
+pub type Frame = sluice_wire::Frame<sluice_mem::Buf>;
+/// A burst of them.
+pub type Burst = sluice_wire::Burst<sluice_mem::Buf>;

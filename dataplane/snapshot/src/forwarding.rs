@@ -139,7 +139,10 @@ impl Forwarding {
 
     /// All peers.
     pub fn peers(&self) -> impl Iterator<Item = (PeerSlot, &Peer)> {
-        self.peers.iter().enumerate().filter_map(|(i, p)| Some((PeerSlot(i as u32), p.as_ref()?)))
+        self.peers
+            .iter()
+            .enumerate()
+            .filter_map(|(i, p)| Some((PeerSlot(i as u32), p.as_ref()?)))
     }
 
     /// All routes, in no order.
@@ -157,10 +160,13 @@ impl Forwarding {
 
     /// The nearest shorter prefix around this one.
     pub(crate) fn parent(&self, prefix: &Prefix) -> Option<Prefix> {
-        self.by_length.iter().filter(|(bits, _)| *bits < prefix.bits()).find_map(|(bits, map)| {
-            let parent = prefix_of(prefix.base(), *bits);
-            (map.contains_key(&parent.base()) && parent.covers(prefix)).then_some(parent)
-        })
+        self.by_length
+            .iter()
+            .filter(|(bits, _)| *bits < prefix.bits())
+            .find_map(|(bits, map)| {
+                let parent = prefix_of(prefix.base(), *bits);
+                (map.contains_key(&parent.base()) && parent.covers(prefix)).then_some(parent)
+            })
     }
 }
 

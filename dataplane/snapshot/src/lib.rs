@@ -14,6 +14,6 @@ pub use node::Node;
 pub use ports::{Caps, Port, PortKind, PortTable};
 pub use prefix::Prefix;
 pub use publish::{Publisher, Subscriber};
-pub use services::{Frontend, Services};
+pub use services::Services;
 pub use snapshot::{Parts, Policies, Snapshot};
 pub use stamps::{Deps, Stamps, dep};

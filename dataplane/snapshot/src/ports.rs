@@ -91,7 +91,10 @@ impl PortTable {
 
     /// All occupied slots.
     pub fn iter(&self) -> impl Iterator<Item = (PortSlot, &Port)> {
-        self.0.iter().enumerate().filter_map(|(i, p)| Some((PortSlot(i as u16), p.as_deref()?)))
+        self.0
+            .iter()
+            .enumerate()
+            .filter_map(|(i, p)| Some((PortSlot(i as u16), p.as_deref()?)))
     }
 
     /// One past the highest slot.

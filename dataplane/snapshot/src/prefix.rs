@@ -19,7 +19,10 @@ impl Prefix {
             (false, 0..=128) => len,
             _ => return None,
         };
-        Some(Self { addr: mask(addr, bits), bits })
+        Some(Self {
+            addr: mask(addr, bits),
+            bits,
+        })
     }
 
     /// The block that holds this address only.
@@ -61,7 +64,11 @@ impl Prefix {
 /// `addr` with all but the first `bits` bits cleared.
 pub(crate) fn mask(addr: Addr, bits: u8) -> Addr {
     let value = u128::from_be_bytes(*addr.octets());
-    let kept = if bits == 0 { 0 } else { value & (u128::MAX << (128 - u32::from(bits.min(128)))) };
+    let kept = if bits == 0 {
+        0
+    } else {
+        value & (u128::MAX << (128 - u32::from(bits.min(128))))
+    };
     Addr::v6(kept.to_be_bytes())
 }
 

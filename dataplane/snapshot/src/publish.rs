@@ -15,7 +15,10 @@ pub struct Publisher {
 impl Publisher {
     /// Starts with this snapshot.
     pub fn new(first: Snapshot) -> Self {
-        Self { shared: Arc::new(ArcSwap::from_pointee(first)), retired: Vec::new() }
+        Self {
+            shared: Arc::new(ArcSwap::from_pointee(first)),
+            retired: Vec::new(),
+        }
     }
 
     /// The snapshot that is served now.

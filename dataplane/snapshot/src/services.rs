@@ -1,26 +1,16 @@
 //! Service addresses and what stands behind them.
 
 use hashbrown::{HashMap, HashSet};
-use sluice_lb::{Service, ServiceSlot};
+use sluice_lb::{Frontend, Service, ServiceSlot};
 use sluice_wire::{Addr, Proto};
 use std::sync::Arc;
-
-/// An address, protocol and port that a service is reached by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Frontend {
-    /// Service address.
-    pub addr: Addr,
-    /// TCP or UDP.
-    pub proto: Proto,
-    /// Port, host order.
-    pub port: u16,
-}
 
 /// All services of one generation, a slot for each service port.
 #[derive(Clone, Debug, Default)]
 pub struct Services {
     frontends: HashMap<Frontend, ServiceSlot>,
-    node_ports: HashMap<(Proto, u16), ServiceSlot>,
+    /// One for each family: endpoints are of one family.
+    node_ports: HashMap<(Proto, u16, bool), ServiceSlot>,
     addresses: HashSet<Addr>,
     slots: Vec<Option<Arc<Service>>>,
 }
@@ -41,9 +31,10 @@ impl Services {
         *self.frontends.entry(frontend).or_insert(slot) == slot
     }
 
-    /// Makes a service reachable by a port of every node address; false when the port is another's already, which stays.
-    pub fn add_node_port(&mut self, proto: Proto, port: u16, slot: ServiceSlot) -> bool {
-        *self.node_ports.entry((proto, port)).or_insert(slot) == slot
+    /// Makes a service reachable by a port of every node address of one family; false when the port is another's already,
+    /// which stays.
+    pub fn add_node_port(&mut self, proto: Proto, port: u16, v4: bool, slot: ServiceSlot) -> bool {
+        *self.node_ports.entry((proto, port, v4)).or_insert(slot) == slot
     }
 
     /// The service behind a frontend.
@@ -52,8 +43,8 @@ impl Services {
     }
 
     /// The service behind a node port.
-    pub fn node_port(&self, proto: Proto, port: u16) -> Option<&Arc<Service>> {
-        self.get(*self.node_ports.get(&(proto, port))?)
+    pub fn node_port(&self, proto: Proto, port: u16, v4: bool) -> Option<&Arc<Service>> {
+        self.get(*self.node_ports.get(&(proto, port, v4))?)
     }
 
     /// Whether any service has this address.
@@ -68,7 +59,10 @@ impl Services {
 
     /// All services.
     pub fn iter(&self) -> impl Iterator<Item = (ServiceSlot, &Arc<Service>)> {
-        self.slots.iter().enumerate().filter_map(|(i, s)| Some((ServiceSlot(i as u32), s.as_ref()?)))
+        self.slots
+            .iter()
+            .enumerate()
+            .filter_map(|(i, s)| Some((ServiceSlot(i as u32), s.as_ref()?)))
     }
 
     /// All frontends, in no order.
@@ -76,17 +70,19 @@ impl Services {
         self.frontends.iter().map(|(f, s)| (f, *s))
     }
 
-    /// All node ports, in no order.
-    pub fn node_ports(&self) -> impl Iterator<Item = (Proto, u16, ServiceSlot)> {
-        self.node_ports.iter().map(|((proto, port), s)| (*proto, *port, *s))
+    /// All node ports (protocol, port, whether for IPv4), in no order.
+    pub fn node_ports(&self) -> impl Iterator<Item = (Proto, u16, bool, ServiceSlot)> {
+        self.node_ports
+            .iter()
+            .map(|((proto, port, v4), s)| (*proto, *port, *v4, *s))
     }
 
     pub(crate) fn frontend_slot(&self, frontend: &Frontend) -> Option<ServiceSlot> {
         self.frontends.get(frontend).copied()
     }
 
-    pub(crate) fn node_port_slot(&self, proto: Proto, port: u16) -> Option<ServiceSlot> {
-        self.node_ports.get(&(proto, port)).copied()
+    pub(crate) fn node_port_slot(&self, proto: Proto, port: u16, v4: bool) -> Option<ServiceSlot> {
+        self.node_ports.get(&(proto, port, v4)).copied()
     }
 
     pub(crate) fn slot_count(&self) -> usize {

@@ -45,12 +45,20 @@ impl Snapshot {
     /// The first generation.
     pub fn first(parts: Parts) -> Self {
         let generation = Generation(1);
-        Self { generation, parts, stamps: Stamps::new(generation) }
+        Self {
+            generation,
+            parts,
+            stamps: Stamps::new(generation),
+        }
     }
 
     /// The generation after this one, with every difference stamped; `None` when there is no difference.
     pub fn successor(&self, parts: Parts) -> Option<Self> {
-        let mut next = Self { generation: Generation(self.generation.0 + 1), parts, stamps: self.stamps.clone() };
+        let mut next = Self {
+            generation: Generation(self.generation.0 + 1),
+            parts,
+            stamps: self.stamps.clone(),
+        };
         let mut changed = next.stamp_node(&self.parts);
         changed |= next.stamp_ports(&self.parts);
         changed |= next.stamp_forwarding(&self.parts);
@@ -103,7 +111,10 @@ impl Snapshot {
                 self.stamps.touch(dep::address(prefix.base()), self.generation);
             }
             // Flows that this prefix takes over, or leaves behind, were decided by the prefix around it.
-            for parent in [new.parent(&prefix), old.forwarding.parent(&prefix)].into_iter().flatten() {
+            for parent in [new.parent(&prefix), old.forwarding.parent(&prefix)]
+                .into_iter()
+                .flatten()
+            {
                 if prefix.bits() != 128 {
                     self.stamps.touch(dep::route(&parent), self.generation);
                 }
@@ -121,7 +132,7 @@ impl Snapshot {
         for i in 0..new.slot_count().max(old.services.slot_count()) {
             let slot = sluice_lb::ServiceSlot(i as u32);
             let same = match (new.get(slot), old.services.get(slot)) {
-                (Some(a), Some(b)) => Arc::ptr_eq(a, b) || a == b,
+                (Some(a), Some(b)) => Arc::ptr_eq(a, b) || a.spec() == b.spec(),
                 (None, None) => true,
                 _ => false,
             };
@@ -136,8 +147,8 @@ impl Snapshot {
                 self.stamps.touch(dep::address(frontend.addr), self.generation);
             }
         }
-        for (proto, port, _) in new.node_ports().chain(old.services.node_ports()) {
-            if new.node_port_slot(proto, port) != old.services.node_port_slot(proto, port) {
+        for (proto, port, v4, _) in new.node_ports().chain(old.services.node_ports()) {
+            if new.node_port_slot(proto, port, v4) != old.services.node_port_slot(proto, port, v4) {
                 changed = true;
                 self.stamps.touch(dep::node_port(port), self.generation);
             }

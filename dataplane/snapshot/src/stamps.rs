@@ -63,7 +63,10 @@ pub struct Deps {
 
 impl Default for Deps {
     fn default() -> Self {
-        Self { ids: [DepId(0); Self::MAX], len: 0 }
+        Self {
+            ids: [DepId(0); Self::MAX],
+            len: 0,
+        }
     }
 }
 
@@ -76,7 +79,10 @@ impl Deps {
         if self.ids[..at].contains(&id) {
             return;
         }
-        debug_assert!(at < Self::MAX, "a decision has more dependencies than there is room for");
+        debug_assert!(
+            at < Self::MAX,
+            "a decision has more dependencies than there is room for"
+        );
         if at < Self::MAX {
             self.ids[at] = id;
             self.len += 1;
@@ -98,7 +104,10 @@ pub struct Stamps {
 
 impl Stamps {
     pub(crate) fn new(generation: Generation) -> Self {
-        Self { changed_in: vec![Generation(0); dep::COUNT], all: generation }
+        Self {
+            changed_in: vec![Generation(0); dep::COUNT],
+            all: generation,
+        }
     }
 
     pub(crate) fn touch(&mut self, id: DepId, generation: Generation) {
@@ -114,6 +123,10 @@ impl Stamps {
     /// Whether nothing that this decision of generation `since` depended on has changed after it.
     #[inline]
     pub fn unchanged(&self, deps: &Deps, since: Generation) -> bool {
-        self.all <= since && deps.ids().iter().all(|id| self.changed_in.get(id.0 as usize).is_some_and(|at| *at <= since))
+        self.all <= since
+            && deps
+                .ids()
+                .iter()
+                .all(|id| self.changed_in.get(id.0 as usize).is_some_and(|at| *at <= since))
     }
 }

@@ -1,0 +1,175 @@
+//! First stage: what a frame is, and whether it may come in where it did. Tunnel headers come off here.
+
+use crate::engine::Context;
+use crate::{Engine, Frame};
+use sluice_snapshot::{PeerSlot, PortKind};
+use sluice_wire::{Addr, Arp, DropReason, FlowKey, Kind, Packet, Parsed, Proto, Scope, parse, rewrite, tcp_flags};
+
+/// Who sent a packet to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ingress {
+    Pod,
+    Host,
+    /// The wire, not through a tunnel.
+    Outside,
+    Tunnel(PeerSlot),
+}
+
+/// A packet between the stages.
+pub(crate) struct Item {
+    pub(crate) frame: Frame,
+    pub(crate) parsed: Parsed,
+    pub(crate) key: FlowKey,
+    pub(crate) hash: u64,
+    pub(crate) ingress: Ingress,
+    /// Takes the slow path even if its flow is known: it changes the connection's state, or needs an answer.
+    pub(crate) special: bool,
+    /// When it began to wait for a neighbour, if it did.
+    pub(crate) held_since_ns: Option<u64>,
+}
+
+/// A question about who has an address.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Query {
+    Arp(Arp),
+    /// Neighbour solicitation.
+    Solicitation(Parsed),
+}
+
+pub(crate) enum Classified {
+    Packet(Item),
+    Query(Frame, Query),
+    Dropped(Frame, DropReason),
+}
+
+impl Engine {
+    pub(crate) fn classify(&self, cx: Context<'_>, mut frame: Frame) -> Classified {
+        let Some(port) = cx.snapshot.parts.ports.get(frame.meta.ingress) else {
+            return Classified::Dropped(frame, DropReason::PortGone);
+        };
+        let mut parsed = match parse(frame.buf.bytes()) {
+            Ok(Packet::Ip(parsed)) => parsed,
+            Ok(Packet::Arp(arp)) => return Classified::Query(frame, Query::Arp(arp)),
+            Err(reason) => return Classified::Dropped(frame, reason),
+        };
+        let mut scope = port.scope;
+        let ingress = match port.kind {
+            PortKind::Pod { mac, .. } => {
+                if frame.buf.bytes().get(6..12) != Some(&mac.0) {
+                    return Classified::Dropped(frame, DropReason::SpoofedMac);
+                }
+                Ingress::Pod
+            }
+            PortKind::Host { .. } => Ingress::Host,
+            PortKind::Uplink { .. } if self.is_tunnel(cx, &parsed) => match self.decapsulate(cx, &mut frame, &parsed) {
+                Ok((slot, peer_scope, inner)) => {
+                    (parsed, scope) = (inner, peer_scope);
+                    Ingress::Tunnel(slot)
+                }
+                Err(reason) => return Classified::Dropped(frame, reason),
+            },
+            PortKind::Uplink { .. } => Ingress::Outside,
+        };
+        self.trim(&mut frame, parsed.end as usize);
+        if let Kind::Ndp(kind) = parsed.kind {
+            return match (kind, ingress) {
+                (NEIGHBOUR_SOLICITATION, Ingress::Pod | Ingress::Host) => {
+                    Classified::Query(frame, Query::Solicitation(parsed))
+                }
+                _ => Classified::Dropped(frame, DropReason::NdpNotForUs),
+            };
+        }
+        let tuple = parsed.tuple;
+        if tuple.dst.is_multicast_or_broadcast() {
+            return Classified::Dropped(frame, DropReason::Multicast);
+        }
+        if is_link_local(tuple.src) || is_link_local(tuple.dst) {
+            return Classified::Dropped(frame, DropReason::LinkLocal);
+        }
+        if parsed.fragment {
+            return Classified::Dropped(frame, DropReason::FragmentUnsupported);
+        }
+        let special = parsed.ip_options
+            || parsed.ttl <= 1
+            || matches!(parsed.kind, Kind::IcmpError { .. })
+            || (tuple.proto == Proto::TCP
+                && parsed.tcp_flags & (tcp_flags::SYN | tcp_flags::FIN | tcp_flags::RST) != 0);
+        Classified::Packet(Item {
+            frame,
+            parsed,
+            key: FlowKey { tuple, scope },
+            hash: 0,
+            ingress,
+            special,
+            held_since_ns: None,
+        })
+    }
+
+    fn is_tunnel(&self, cx: Context<'_>, parsed: &Parsed) -> bool {
+        let node = &cx.snapshot.parts.node;
+        parsed.tuple.proto == Proto::UDP
+            && parsed.tuple.dport == node.tunnel_port
+            && node.addresses.contains(&parsed.tuple.dst)
+    }
+
+    /// Takes the tunnel's headers off, after every check that needs them.
+    fn decapsulate(
+        &self,
+        cx: Context<'_>,
+        frame: &mut Frame,
+        outer: &Parsed,
+    ) -> Result<(PeerSlot, Scope, Parsed), DropReason> {
+        let parts = &cx.snapshot.parts;
+        let (slot, peer) = parts
+            .forwarding
+            .tunnel_source(outer.tuple.src)
+            .ok_or(DropReason::UnknownVtep)?;
+        let inner = sluice_vxlan::decapsulate(frame.buf.bytes(), outer, parts.node.tunnel_port, parts.node.vni)?;
+        self.trim(frame, inner.end);
+        let our_mac = if outer.v6 {
+            parts.node.vtep_mac_v6
+        } else {
+            parts.node.vtep_mac_v4
+        };
+        if frame.buf.bytes().get(inner.offset..inner.offset + 6) != Some(&our_mac.0) {
+            return Err(DropReason::InnerMac);
+        }
+        if !frame.buf.pull(inner.offset) {
+            return Err(DropReason::VxlanTruncated);
+        }
+        self.counters.pulled.add(1, inner.offset as u64);
+        frame.meta.checksum = sluice_wire::Checksum::Unverified;
+        let Packet::Ip(parsed) = parse(frame.buf.bytes())? else {
+            return Err(DropReason::ArpNotForUs);
+        };
+        let ecn = sluice_vxlan::decap_ecn(inner.outer_ecn, parsed.tos & 3)?;
+        if ecn != parsed.tos & 3 {
+            rewrite::set_ecn(frame.buf.bytes_mut(), &parsed, ecn);
+        }
+        Ok((slot, peer.scope, parsed))
+    }
+
+    /// Takes Ethernet padding off, so that lengths mean packets from here on.
+    fn trim(&self, frame: &mut Frame, end: usize) {
+        let extra = frame.buf.len().saturating_sub(end);
+        if extra > 0 {
+            frame.buf.truncate(end);
+            self.counters.pulled.add(1, extra as u64);
+        }
+    }
+}
+
+const NEIGHBOUR_SOLICITATION: u8 = 135;
+
+/// fe80::/10, 169.254.0.0/16, and the unspecified address.
+fn is_link_local(addr: Addr) -> bool {
+    if addr.is_v4() {
+        let [a, b, ..] = addr.v4_octets();
+        (a == 169 && b == 254) || a == 0 || a == 127
+    } else {
+        let [a, b, ..] = *addr.octets();
+        (a == 0xfe && b & 0xc0 == 0x80) || *addr.octets() == [0; 16] || addr == LOOPBACK
+    }
+}
+
+const LOOPBACK: Addr = Addr::v6([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);

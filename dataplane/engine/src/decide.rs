@@ -1,0 +1,204 @@
+//! The questions that the slow path asks of a snapshot: each notes what its answer depends on.
+
+use crate::action::Way;
+use crate::classify::{Ingress, Item};
+use crate::engine::Context;
+use sluice_lb::{Frontend, FrontendKind, Masquerade, MasqueradeInput, Service, TrafficPolicy};
+use sluice_policy::{Direction, FlowView};
+use sluice_snapshot::{Deps, PeerSlot, Route, dep};
+use sluice_wire::{Addr, DropReason, IcmpError, PortSlot, Proto, Tuple};
+use std::sync::Arc;
+
+/// Why a packet does not go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// Silently.
+    Drop(DropReason),
+    /// TCP is reset, others get port unreachable.
+    Reject(DropReason),
+    /// The sender is told this.
+    Tell(DropReason, IcmpError),
+    /// It waits until this neighbour is known.
+    Hold(Addr),
+}
+
+impl From<DropReason> for Refusal {
+    fn from(reason: DropReason) -> Self {
+        Self::Drop(reason)
+    }
+}
+
+/// What a packet was addressed to.
+pub(crate) enum Target<'a> {
+    Service(&'a Arc<Service>, FrontendKind),
+    /// No service: the destination itself.
+    Plain,
+}
+
+impl Context<'_> {
+    /// Anti-spoofing: may this source come in here?
+    pub(crate) fn admit(&self, item: &Item, deps: &mut Deps) -> Result<(), DropReason> {
+        let (parts, src) = (&self.snapshot.parts, item.parsed.tuple.src);
+        deps.add(dep::address(src));
+        let honest = match item.ingress {
+            Ingress::Pod => parts
+                .ports
+                .get(item.frame.meta.ingress)
+                .is_some_and(|port| port.pod_addrs().contains(&src)),
+            Ingress::Tunnel(peer) => self.belongs_to(peer, src, deps),
+            Ingress::Host => parts.node.is_local(src) || !parts.node.in_cluster(src),
+            Ingress::Outside => !parts.node.is_local(src) && !parts.node.in_cluster(src),
+        };
+        if honest { Ok(()) } else { Err(DropReason::SpoofedSource) }
+    }
+
+    fn belongs_to(&self, peer: PeerSlot, src: Addr, deps: &mut Deps) -> bool {
+        let forwarding = &self.snapshot.parts.forwarding;
+        match forwarding.lookup(src) {
+            Some((prefix, Route::Tunnel { peer: owner, .. })) => {
+                deps.add(dep::route(&prefix));
+                owner == peer
+            }
+            // A route that waits for its next hop, and other nodes' prefixes that overlap: ask the peer itself.
+            _ => forwarding
+                .peers()
+                .any(|(slot, p)| slot == peer && p.prefixes.iter().any(|x| x.contains(src))),
+        }
+    }
+
+    /// Service lookup, by service address and by node port.
+    pub(crate) fn target(&self, tuple: &Tuple, deps: &mut Deps) -> Result<Target<'_>, Refusal> {
+        let parts = &self.snapshot.parts;
+        deps.add(dep::address(tuple.dst));
+        if let Some(service) = parts.services.lookup(&Frontend::of(tuple)) {
+            deps.add(dep::service(service.slot()));
+            return Ok(Target::Service(service, FrontendKind::ClusterIp));
+        }
+        if parts.services.is_service_address(tuple.dst) {
+            return Err(Refusal::Drop(DropReason::NoServicePort));
+        }
+        if matches!(tuple.proto, Proto::TCP | Proto::UDP) && parts.node.addresses.contains(&tuple.dst) {
+            deps.add(dep::node_port(tuple.dport));
+            if let Some(service) = parts.services.node_port(tuple.proto, tuple.dport, tuple.dst.is_v4()) {
+                deps.add(dep::service(service.slot()));
+                return Ok(Target::Service(service, FrontendKind::NodePort));
+            }
+        }
+        Ok(Target::Plain)
+    }
+
+    /// Where this destination lies.
+    pub(crate) fn route(&self, dst: Addr, deps: &mut Deps) -> Result<Way, Refusal> {
+        let parts = &self.snapshot.parts;
+        deps.add(dep::address(dst));
+        let Some((prefix, route)) = parts.forwarding.lookup(dst) else {
+            return Err(Refusal::Tell(DropReason::NoRoute, IcmpError::NetUnreachable));
+        };
+        deps.add(dep::route(&prefix));
+        match route {
+            Route::Pod(slot) => Ok(Way::Port(slot)),
+            Route::Host => Ok(Way::Port(parts.node.host_port)),
+            Route::Direct(at) | Route::Tunnel { adjacency: at, .. } => match parts.forwarding.adjacency(at) {
+                Some(_) => Ok(Way::Adjacency(at)),
+                None => Err(Refusal::Hold(dst)),
+            },
+            Route::OnLink => Err(Refusal::Hold(dst)),
+            Route::Unresolved { next_hop } => Err(Refusal::Hold(next_hop)),
+            Route::NoPod => Err(Refusal::Tell(DropReason::NoPod, IcmpError::HostUnreachable)),
+        }
+    }
+
+    /// Whether a packet to this address leaves the cluster.
+    pub(crate) fn leaves_cluster(&self, dst: Addr) -> bool {
+        let route = self.snapshot.parts.forwarding.lookup(dst);
+        matches!(
+            route,
+            Some((_, Route::Direct(_) | Route::OnLink | Route::Unresolved { .. }))
+        ) && !self.snapshot.parts.node.in_cluster(dst)
+    }
+
+    /// NetworkPolicy at both ends, as far as they are pods of this node. `tuple` is what the client sent, `backend` where
+    /// it goes after the service's rewrite.
+    pub(crate) fn policy(&self, tuple: &Tuple, backend: (Addr, u16), deps: &mut Deps) -> Result<(), DropReason> {
+        let (client, (server, dport)) = (tuple.src, backend);
+        // A pod may always talk to itself by its own address; through a service it may not.
+        if client == server && tuple.dst == server {
+            return Ok(());
+        }
+        deps.add(dep::address(client));
+        deps.add(dep::address(server));
+        let policies = &self.snapshot.parts.policies;
+        let judge = |pod: PortSlot, direction, peer_addr: Addr| {
+            let peer = policies.identities.get(&peer_addr).copied();
+            let flow = FlowView {
+                peer,
+                peer_addr,
+                proto: tuple.proto,
+                dport,
+            };
+            policies
+                .pods
+                .get(&pod)
+                .is_none_or(|policy| policy.verdict(direction, &flow).is_allowed())
+        };
+        if let Some(pod) = self.local_pod(client) {
+            deps.add(dep::policy(pod));
+            if !judge(pod, Direction::Egress, server) {
+                return Err(DropReason::PolicyEgress);
+            }
+        }
+        if let Some(pod) = self.local_pod(server) {
+            deps.add(dep::policy(pod));
+            let from_own_node = self.snapshot.parts.node.is_local(client);
+            if !from_own_node && !judge(pod, Direction::Ingress, client) {
+                return Err(DropReason::PolicyIngress);
+            }
+        }
+        Ok(())
+    }
+
+    fn local_pod(&self, addr: Addr) -> Option<PortSlot> {
+        match self.snapshot.parts.forwarding.lookup(addr) {
+            Some((_, Route::Pod(slot))) => Some(slot),
+            _ => None,
+        }
+    }
+
+    /// The address that the connection's source becomes, if it may not keep its own; and whether that is the outside one.
+    pub(crate) fn masquerade(
+        &self,
+        tuple: &Tuple,
+        backend: Addr,
+        via: Option<FrontendKind>,
+        way: Way,
+    ) -> Option<(Addr, bool)> {
+        let node = &self.snapshot.parts.node;
+        let client = tuple.src;
+        if self.leaves_cluster(backend) {
+            // Nobody outside knows the way back to a pod; nor to the base address.
+            let ours = Some(client) == node.outside_for(client);
+            return (!ours)
+                .then(|| node.outside_for(backend))
+                .flatten()
+                .map(|addr| (addr, true));
+        }
+        let asked = via.is_some_and(|via| {
+            Masquerade::decide(&MasqueradeInput {
+                client,
+                endpoint: backend,
+                via,
+                external_policy: TrafficPolicy::Cluster,
+                client_in_cluster: node.in_cluster(client),
+                client_is_node: node.is_local(client),
+                masquerade_all: false,
+            })
+            .is_needed()
+        });
+        // Pods answer to the base address; other addresses of the node are known to the underlay only.
+        let from_node = node.addresses.contains(&client) && way != Way::Port(node.host_port);
+        (asked || from_node)
+            .then(|| node.base_for(backend))
+            .flatten()
+            .map(|addr| (addr, false))
+    }
+}

@@ -1,0 +1,202 @@
+//! Last stage: rewrite, TTL, and whatever the way out cannot do itself: checksums, segments, tunnel headers.
+
+use crate::action::{Action, Way};
+use crate::classify::Item;
+use crate::decide::Refusal;
+use crate::engine::Context;
+use crate::{Egress, Engine, Frame};
+use sluice_mem::Pools;
+use sluice_snapshot::{Caps, Link};
+use sluice_vxlan::Template;
+use sluice_wire::{Checksum, DropReason, Gso, GsoKind, IcmpError, Parsed, PortSlot, SegmentPlan, checksum, rewrite};
+
+/// Where a finished frame goes: the port, and the tunnel it is wrapped for.
+#[derive(Clone, Copy)]
+struct Exit<'a> {
+    port: PortSlot,
+    caps: Caps,
+    tunnel: Option<(&'a Template, u16)>,
+}
+
+impl Engine {
+    /// Applies an action to a packet and sends it.
+    pub(crate) fn forward<E: Egress>(
+        &mut self,
+        cx: Context<'_>,
+        pools: &mut Pools,
+        mut item: Item,
+        action: &Action,
+        out: &mut E,
+    ) {
+        let mtu = self.mtu(cx, action.way);
+        if packet_size(&item) > usize::from(mtu) {
+            let tell = Refusal::Tell(DropReason::TooBig, IcmpError::TooBig { mtu });
+            return self.refuse(cx, pools, item, tell, out);
+        }
+        let bytes = item.frame.buf.bytes_mut();
+        if !action.rewrite.is_empty() {
+            rewrite::apply(bytes, &item.parsed, item.frame.meta.checksum, &action.rewrite);
+            let tuple = &mut item.parsed.tuple;
+            (tuple.src, tuple.sport) = action.rewrite.src.unwrap_or((tuple.src, tuple.sport));
+            (tuple.dst, tuple.dport) = action.rewrite.dst.unwrap_or((tuple.dst, tuple.dport));
+        }
+        if action.hop {
+            rewrite::decrement_ttl(bytes, &item.parsed);
+        }
+        self.deliver(cx, pools, item.frame, &item.parsed, action.way, action.tunnel_port, out);
+    }
+
+    fn mtu(&self, cx: Context<'_>, way: Way) -> u16 {
+        let parts = &cx.snapshot.parts;
+        match way {
+            Way::Port(slot) => parts.ports.get(slot).map_or(u16::MAX, |p| p.mtu),
+            Way::Adjacency(at) => parts.forwarding.adjacency(at).map_or(u16::MAX, |a| a.mtu),
+            Way::Drop(_) => u16::MAX,
+        }
+    }
+
+    /// Sends a packet whose addresses are final.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the one place where everything about a leaving packet meets"
+    )]
+    pub(crate) fn deliver<E: Egress>(
+        &mut self,
+        cx: Context<'_>,
+        pools: &mut Pools,
+        mut frame: Frame,
+        parsed: &Parsed,
+        way: Way,
+        tunnel_port: u16,
+        out: &mut E,
+    ) {
+        let parts = &cx.snapshot.parts;
+        let exit = match way {
+            Way::Drop(reason) => return self.drop_frame(pools, frame, reason),
+            Way::Port(slot) => {
+                let Some(port) = parts.ports.get(slot) else {
+                    return self.drop_frame(pools, frame, DropReason::PortGone);
+                };
+                rewrite::set_macs(frame.buf.bytes_mut(), port.mac(), parts.node.gateway_mac);
+                Exit {
+                    port: slot,
+                    caps: port.caps,
+                    tunnel: None,
+                }
+            }
+            Way::Adjacency(at) => {
+                let Some(adjacency) = parts.forwarding.adjacency(at) else {
+                    return self.drop_frame(pools, frame, DropReason::NeighbourUnresolved);
+                };
+                match &adjacency.link {
+                    Link::Direct { dst, src } => {
+                        rewrite::set_macs(frame.buf.bytes_mut(), *dst, *src);
+                        let caps = parts.ports.get(adjacency.port).map_or(Caps::default(), |p| p.caps);
+                        Exit {
+                            port: adjacency.port,
+                            caps,
+                            tunnel: None,
+                        }
+                    }
+                    // What a NIC can do for a plain packet it cannot do for a wrapped one.
+                    Link::Tunnel(template) => Exit {
+                        port: adjacency.port,
+                        caps: Caps::default(),
+                        tunnel: Some((template, tunnel_port)),
+                    },
+                }
+            }
+        };
+        match frame.meta.gso {
+            Some(gso) if !takes(exit.caps, gso) => self.split(pools, frame, parsed, gso, exit, out),
+            _ => self.finish(pools, frame, parsed, exit, out),
+        }
+    }
+
+    /// Cuts a super-frame into frames for the wire.
+    fn split<E: Egress>(
+        &mut self,
+        pools: &mut Pools,
+        frame: Frame,
+        parsed: &Parsed,
+        gso: Gso,
+        exit: Exit<'_>,
+        out: &mut E,
+    ) {
+        let plan = match SegmentPlan::new(frame.buf.bytes(), parsed, gso) {
+            Ok(plan) => plan,
+            Err(reason) => return self.drop_frame(pools, frame, reason),
+        };
+        let (mut made, mut made_bytes) = (0u64, 0u64);
+        for i in 0..plan.count() {
+            let len = plan.segment_len(i);
+            let Some(mut buf) = pools.small.alloc() else {
+                self.counters.split.add(made, made_bytes);
+                return self.drop_frame(pools, frame, DropReason::NoFrameMemory);
+            };
+            let written = buf
+                .extend(len)
+                .is_some_and(|room| plan.write(i, frame.buf.bytes(), room));
+            if !written {
+                pools.free(buf);
+                self.counters.split.add(made, made_bytes);
+                return self.drop_frame(pools, frame, DropReason::GsoMalformed);
+            }
+            made += 1;
+            made_bytes += len as u64;
+            let mut meta = frame.meta;
+            (meta.checksum, meta.gso) = (Checksum::Good, None);
+            let mut segment = *parsed;
+            segment.end = len as u32;
+            self.finish(pools, Frame { buf, meta }, &segment, exit, out);
+        }
+        self.counters
+            .split
+            .add(made - 1, made_bytes - frame.buf.total_len() as u64);
+        pools.free(frame.buf);
+    }
+
+    fn finish<E: Egress>(&mut self, pools: &mut Pools, mut frame: Frame, parsed: &Parsed, exit: Exit<'_>, out: &mut E) {
+        if let Checksum::Partial { start, offset } = frame.meta.checksum
+            && !exit.caps.checksum
+        {
+            if !checksum::complete(frame.buf.bytes_mut(), start, offset) {
+                return self.drop_frame(pools, frame, DropReason::TransportTruncated);
+            }
+            frame.meta.checksum = Checksum::Good;
+        }
+        if let Some((template, source_port)) = exit.tunnel {
+            let overhead = template.overhead();
+            if frame.buf.push(overhead).is_none() {
+                return self.drop_frame(pools, frame, DropReason::NoHeadroom);
+            }
+            self.counters.pushed.add(1, overhead as u64);
+            self.outer_ip_id = self.outer_ip_id.wrapping_add(1);
+            // An unverified sum may be wrong; a right outer checksum around it takes the long way.
+            let complete = (frame.meta.checksum == Checksum::Good).then_some(parsed);
+            let bytes = frame.buf.bytes_mut();
+            if let Err(reason) = template.write(bytes, source_port, self.outer_ip_id, parsed.tos, complete) {
+                return self.drop_frame(pools, frame, reason);
+            }
+            frame.meta.checksum = Checksum::Good;
+        }
+        out.send(pools, exit.port, frame);
+    }
+}
+
+/// Size of the largest IP packet that this frame becomes on a wire.
+fn packet_size(item: &Item) -> usize {
+    let parsed = &item.parsed;
+    match item.frame.meta.gso {
+        None => parsed.end as usize - usize::from(parsed.l3),
+        Some(gso) => usize::from(parsed.payload) - usize::from(parsed.l3) + usize::from(gso.size),
+    }
+}
+
+fn takes(caps: Caps, gso: Gso) -> bool {
+    match gso.kind {
+        GsoKind::Tcp4 => caps.tso4,
+        GsoKind::Tcp6 => caps.tso6,
+        GsoKind::Udp => caps.uso,
+    }
+}

@@ -1,0 +1,199 @@
+//! The stages of a packet's life, in order, in one function.
+
+use crate::action::Way;
+use crate::cache::FlowCache;
+use crate::classify::{Classified, Item};
+use crate::held::Held;
+use crate::{Burst, Counters, Egress, Frame, Shared};
+use arrayvec::ArrayVec;
+use foldhash::fast::RandomState;
+use sluice_mem::Pools;
+use sluice_snapshot::Snapshot;
+use sluice_wire::{BURST, DropReason};
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+/// Sizes of a worker's private state.
+#[derive(Clone, Copy, Debug)]
+pub struct EngineConfig {
+    /// Entries of the flow cache.
+    pub cache_flows: usize,
+    /// Seed of random choices; differs between workers.
+    pub seed: u64,
+}
+
+/// One worker's packet logic.
+pub struct Engine {
+    pub(crate) cache: FlowCache,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) held: Held,
+    hasher: RandomState,
+    random: u64,
+    icmp_tokens: u32,
+    icmp_tick: u32,
+    swept_ns: u64,
+    pub(crate) outer_ip_id: u16,
+}
+
+/// What every stage may look at.
+#[derive(Clone, Copy)]
+pub(crate) struct Context<'a> {
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) now_ns: u64,
+}
+
+impl Context<'_> {
+    /// Clock tick in which connections hear of their packets at most once: 2^27 ns, about an eighth of a second.
+    pub(crate) fn tick(&self) -> u32 {
+        (self.now_ns >> 27) as u32
+    }
+}
+
+/// ICMP errors and resets a worker may send in one tick.
+const ICMP_PER_TICK: u32 = 128;
+
+impl Engine {
+    /// A worker's engine over the shared tables.
+    pub fn new(config: EngineConfig, shared: Arc<Shared>, counters: Arc<Counters>) -> Self {
+        Self {
+            cache: FlowCache::new(config.cache_flows),
+            shared,
+            counters,
+            held: Held::default(),
+            hasher: RandomState::default(),
+            random: config.seed | 1,
+            icmp_tokens: ICMP_PER_TICK,
+            icmp_tick: 0,
+            swept_ns: 0,
+            outer_ip_id: config.seed as u16,
+        }
+    }
+
+    /// Takes every frame of `rx` to its end: queued at `out`, answered, held for a neighbour, or dropped with a reason.
+    ///
+    /// `now_ns` is any clock that never goes back. Allocates nothing for flows that are known.
+    pub fn process<E: Egress>(
+        &mut self,
+        snapshot: &Snapshot,
+        now_ns: u64,
+        pools: &mut Pools,
+        rx: &mut Burst,
+        out: &mut E,
+    ) {
+        let cx = Context { snapshot, now_ns };
+        let mut items: ArrayVec<Item, BURST> = ArrayVec::new();
+        let mut misses: ArrayVec<Item, BURST> = ArrayVec::new();
+
+        // 1. What is it, and may it come in here at all? Tunnel headers come off; ARP and NDP are answered.
+        for frame in rx.drain(..) {
+            self.counters.receive(frame.meta.ingress, frame.buf.total_len());
+            match self.classify(cx, frame) {
+                Classified::Packet(item) => items.push(item),
+                Classified::Query(frame, query) => self.answer_query(cx, pools, frame, query, out),
+                Classified::Dropped(frame, reason) => self.drop_frame(pools, frame, reason),
+            }
+        }
+        // 2. Look every flow up: hash all, ask the memory for all, then probe.
+        for item in &mut items {
+            item.hash = self.hasher.hash_one(item.key);
+            self.cache.prefetch(item.hash);
+        }
+        // 3. Known flows are rewritten and leave before the others are thought about.
+        for item in items.drain(..) {
+            match self.look_up(cx, &item) {
+                Some(action) => {
+                    self.counters.events.cache_hits.add(1);
+                    match action.way {
+                        Way::Drop(reason) => self.drop_frame(pools, item.frame, reason),
+                        _ => self.forward(cx, pools, item, &action, out),
+                    }
+                }
+                None => misses.push(item),
+            }
+        }
+        // 4. Transmit the hits.
+        out.flush(pools);
+        // 5. Unknown flows: spoofing, service, egress policy, route, ingress policy; decided once for the connection.
+        for item in misses.drain(..) {
+            self.counters.events.cache_misses.add(1);
+            self.slow(cx, pools, item, out);
+        }
+        // 6. Transmit the rest.
+        out.flush(pools);
+    }
+
+    /// What is due besides packets: held ones whose neighbour has answered or whose time is over, and a bounded part of
+    /// the connection table's ageing. Called once per round of the worker's loop.
+    pub fn tick<E: Egress>(&mut self, snapshot: &Snapshot, now_ns: u64, pools: &mut Pools, out: &mut E) {
+        let cx = Context { snapshot, now_ns };
+        self.retry_held(cx, pools, out);
+        self.sweep(now_ns);
+        out.flush(pools);
+    }
+
+    /// Ages connections: as many places as the time since the last call allows, at 32 in 100 us, so that a worker that
+    /// spins and one that mostly sleeps get round the table equally fast.
+    fn sweep(&mut self, now_ns: u64) {
+        let due = (now_ns.saturating_sub(self.swept_ns) / 100_000).min(64) as usize * 32;
+        if due == 0 {
+            return;
+        }
+        self.swept_ns = now_ns;
+        self.shared.connections.sweep(now_ns, due, |record| {
+            if let Some(endpoint) = record.endpoint {
+                self.shared.runtime.release(endpoint);
+            }
+        });
+        self.shared.runtime.age(now_ns, due / 32);
+    }
+
+    /// Reports to the connections what entries of the cache counted since their last report.
+    pub fn publish_usage(&mut self, now_ns: u64) {
+        for link in self.cache.links_mut().filter(|l| l.packets > 0) {
+            self.shared
+                .connections
+                .touch(link.record, link.direction, now_ns, link.packets, link.bytes);
+            link.packets = 0;
+            link.bytes = 0;
+        }
+    }
+
+    /// Ends everything this worker still holds; before it goes.
+    pub fn drain(&mut self, pools: &mut Pools) {
+        self.drop_held(pools);
+    }
+
+    /// The counters it writes.
+    pub fn counters(&self) -> &Arc<Counters> {
+        &self.counters
+    }
+
+    pub(crate) fn hash(&self, key: &sluice_wire::FlowKey) -> u64 {
+        self.hasher.hash_one(key)
+    }
+
+    pub(crate) fn drop_frame(&self, pools: &mut Pools, frame: Frame, reason: DropReason) {
+        self.counters.refuse(reason, frame.buf.total_len());
+        pools.free(frame.buf);
+    }
+
+    /// xorshift64 (Marsaglia 2003): for choices, not for secrets.
+    pub(crate) fn random(&mut self) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random
+    }
+
+    /// Whether one more error or reset may be sent now (RFC 1812 section 4.3.2.8, RFC 4443 section 2.4 f).
+    pub(crate) fn may_answer(&mut self, cx: Context<'_>) -> bool {
+        if self.icmp_tick != cx.tick() {
+            self.icmp_tick = cx.tick();
+            self.icmp_tokens = ICMP_PER_TICK;
+        }
+        let may = self.icmp_tokens > 0;
+        self.icmp_tokens = self.icmp_tokens.saturating_sub(1);
+        may
+    }
+}

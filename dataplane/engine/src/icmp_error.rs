@@ -1,0 +1,133 @@
+//! ICMP errors: those that we send, and those of others about connections that we translate.
+
+use crate::action::Way;
+use crate::classify::{Ingress, Item};
+use crate::decide::Refusal;
+use crate::engine::Context;
+use crate::{Egress, Engine, Frame};
+use sluice_mem::Pools;
+use sluice_snapshot::Deps;
+use sluice_wire::{
+    Checksum, DropReason, IcmpError, MacAddr, Meta, Packet, Proto, Rewrite, icmp, parse, parse_quoted, rewrite,
+    tcp_reset,
+};
+
+/// Room for the longest error (1280 bytes of IPv6 and the Ethernet header).
+const LONGEST: usize = 1294;
+
+impl Engine {
+    /// Ends a packet that may not go on: silently, with an answer to its sender, or by letting it wait.
+    pub(crate) fn refuse<E: Egress>(
+        &mut self,
+        cx: Context<'_>,
+        pools: &mut Pools,
+        item: Item,
+        refusal: Refusal,
+        out: &mut E,
+    ) {
+        let (reason, error) = match refusal {
+            Refusal::Drop(reason) => return self.drop_frame(pools, item.frame, reason),
+            Refusal::Hold(neighbour) => {
+                out.resolve(neighbour);
+                return self.hold(cx, pools, item);
+            }
+            Refusal::Reject(reason) if item.parsed.tuple.proto == Proto::TCP => (reason, None),
+            Refusal::Reject(reason) => (reason, Some(IcmpError::PortUnreachable)),
+            Refusal::Tell(reason, error) => (reason, Some(error)),
+        };
+        if self.may_answer(cx) {
+            self.answer(cx, pools, &item, error, out);
+        }
+        self.drop_frame(pools, item.frame, reason);
+    }
+
+    /// Sends an error about `item` to its sender; `None` resets its TCP connection instead.
+    fn answer<E: Egress>(
+        &mut self,
+        cx: Context<'_>,
+        pools: &mut Pools,
+        item: &Item,
+        error: Option<IcmpError>,
+        out: &mut E,
+    ) {
+        let node = &cx.snapshot.parts.node;
+        let src = item.parsed.tuple.src;
+        let from = match item.ingress {
+            Ingress::Outside => node.outside_for(src),
+            _ => node.base_for(src).or(node.outside_for(src)),
+        };
+        let (Some(from), Ok(way)) = (from, cx.route(src, &mut Deps::default())) else {
+            return;
+        };
+        let Some(mut buf) = pools.small.alloc() else { return };
+        let original = item.frame.buf.bytes();
+        // The real MACs follow with the way out.
+        let mac = MacAddr::default();
+        let written = buf.extend(LONGEST).and_then(|room| match error {
+            Some(error) => icmp::write_error(room, original, &item.parsed, error, from, mac, mac),
+            None => tcp_reset(room, original, &item.parsed, mac, mac),
+        });
+        buf.truncate(written.unwrap_or(0));
+        let (true, Ok(Packet::Ip(parsed))) = (written.is_some(), parse(buf.bytes())) else {
+            return pools.free(buf);
+        };
+        self.counters.generated.add(1, buf.len() as u64);
+        let mut meta = Meta::from_port(item.frame.meta.ingress);
+        meta.checksum = Checksum::Good;
+        let tunnel_port = sluice_vxlan::source_port(parsed.tuple.stable_hash());
+        self.deliver(cx, pools, Frame { buf, meta }, &parsed, way, tunnel_port, out);
+    }
+
+    /// An error about a packet of one of our connections goes where that packet came from, with what it quotes turned back
+    /// into what the sender had sent (RFC 5508 section 4).
+    pub(crate) fn icmp_error<E: Egress>(
+        &mut self,
+        cx: Context<'_>,
+        pools: &mut Pools,
+        mut item: Item,
+        quoted: usize,
+        out: &mut E,
+    ) {
+        let mut deps = Deps::default();
+        if let Err(reason) = cx.admit(&item, &mut deps) {
+            return self.drop_frame(pools, item.frame, reason);
+        }
+        let quote = item.frame.buf.bytes().get(quoted..).and_then(parse_quoted);
+        let found = quote.and_then(|q| Some((q, self.shared.connections.lookup(&q.tuple.reversed())?)));
+        let Some((quote, (_, record, direction))) = found else {
+            return self.drop_frame(pools, item.frame, DropReason::IcmpUnrelated);
+        };
+        let backend = (record.reply.src, record.reply.sport);
+        if let Err(reason) = cx.policy(&record.original, backend, &mut deps) {
+            return self.drop_frame(pools, item.frame, reason);
+        }
+        let leaving = record.leaving(direction);
+        let way = match cx.route(leaving.dst, &mut deps) {
+            Ok(way) => way,
+            Err(refusal) => return self.refuse(cx, pools, item, refusal, out),
+        };
+        // From the far end itself it must look as if it came from where the client had sent to; a router keeps its name.
+        let from_far_end = item.parsed.tuple.src == record.arriving(direction).src;
+        let outer = Rewrite {
+            src: from_far_end.then_some((leaving.src, 0)),
+            dst: Some((leaving.dst, 0)),
+        };
+        let bytes = item.frame.buf.bytes_mut();
+        rewrite::rewrite_quoted(
+            bytes,
+            &item.parsed,
+            &Rewrite::between(&quote.tuple, &leaving.reversed()),
+        );
+        rewrite::apply(bytes, &item.parsed, item.frame.meta.checksum, &outer);
+        let to_host = way == Way::Port(cx.snapshot.parts.node.host_port);
+        if item.ingress != Ingress::Host && !to_host {
+            if item.parsed.ttl <= 1 {
+                return self.drop_frame(pools, item.frame, DropReason::TtlExceeded);
+            }
+            rewrite::decrement_ttl(bytes, &item.parsed);
+        }
+        item.parsed.tuple.dst = leaving.dst;
+        let tunnel_port = sluice_vxlan::source_port(leaving.stable_hash());
+        self.deliver(cx, pools, item.frame, &item.parsed, way, tunnel_port, out);
+    }
+}
