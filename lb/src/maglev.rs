@@ -2,7 +2,7 @@
 //! (Eisenbud et al., "Maglev", NSDI 2016, section 3.4). It never depends on slots or on the order in which endpoints are given.
 //!
 //! Every endpoint has its own permutation of the table's places; taking turns, each claims the first place in its permutation
-//! that is still free. Weights change how often an endpoint has a turn.
+//! that is still free. Weights change how often an endpoint has a turn (by the divisors 1, 3, 5, .. of Webster's apportionment).
 
 use crate::Endpoint;
 use core::cmp::Reverse;
@@ -36,11 +36,10 @@ impl Maglev {
             .iter()
             .map(|&i| Walk::new(&endpoints[usize::from(i)], size))
             .collect();
-        let heaviest = walks.iter().map(|w| w.weight).max().unwrap_or(0);
         let mut turns: BinaryHeap<_> = walks
             .iter()
             .enumerate()
-            .map(|(who, w)| Reverse((w.round(1, heaviest), who, 1u64)))
+            .map(|(who, w)| Reverse((w.due(0), who, 0)))
             .collect();
 
         let mut places: Box<[Option<u16>]> = vec![None; size as usize].into();
@@ -50,7 +49,7 @@ impl Maglev {
             };
             let place = walks[who].claim(&places);
             places[place] = Some(members[who]);
-            turns.push(Reverse((walks[who].round(turn + 1, heaviest), who, turn + 1)));
+            turns.push(Reverse((walks[who].due(turn + 1), who, turn + 1)));
         }
         Self {
             places: places.iter().copied().flatten().collect(),
@@ -100,9 +99,10 @@ impl Walk {
         }
     }
 
-    /// The round in which this endpoint has its `turn`-th turn, if the heaviest has one in every round.
-    fn round(&self, turn: u64, heaviest: u64) -> u64 {
-        (turn * heaviest).div_ceil(self.weight)
+    /// When this endpoint has its `turn`-th turn, from 0: in the middle of the turn's share of time. (At its end, a light
+    /// endpoint would come too late to a table that a heavy one has filled.) The shift is wide enough to tell any two quotients apart.
+    fn due(&self, turn: u64) -> u64 {
+        ((2 * turn + 1) << 32) / self.weight
     }
 
     /// The next free place. There must be one: then it is found, as the walk reaches every place.
