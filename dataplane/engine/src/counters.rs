@@ -171,6 +171,13 @@ impl Counters {
         }
     }
 
+    /// Counts dropped frames at once.
+    pub fn refuse_many(&self, reason: DropReason, frames: u64, bytes: u64) {
+        if let Some(volume) = self.dropped.get(reason.index()) {
+            volume.add(frames, bytes);
+        }
+    }
+
     /// Counts a frame that came in by `port`.
     #[inline]
     pub fn receive(&self, port: PortSlot, bytes: usize) {
