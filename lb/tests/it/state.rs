@@ -61,6 +61,7 @@ const TALKS: &[(&str, Talk)] = &[
             (R, RST, Closed),
             (O, ACK, Closed),
             (R, SYN | ACK, Closed),
+            (O, SYN | ACK, Closed),
             (O, SYN, SynSent),
             (R, SYN | ACK, SynReceived),
         ],
