@@ -81,6 +81,7 @@ pub(crate) struct Cell {
     words: [AtomicU64; WORDS],
     pub(crate) incarnation: AtomicU32,
     pub(crate) state: AtomicU32,
+    pub(crate) created_ns: AtomicU64,
     pub(crate) usage: [Usage; 2],
 }
 

@@ -40,6 +40,8 @@ pub struct ConnectionRow {
     pub record: Record,
     /// How far it is.
     pub state: ConnState,
+    /// Nanoseconds since the first packet.
+    pub age_ns: u64,
     /// Nanoseconds since the last packet.
     pub idle_ns: u64,
     /// Packets seen, original and reply.
@@ -141,6 +143,7 @@ impl ConnectionTable {
         let cell = &self.cells[index as usize];
         cell.store(record);
         cell.state.store(u32::from(state.to_u8()), Ordering::Relaxed);
+        cell.created_ns.store(now_ns, Ordering::Relaxed);
         for usage in &cell.usage {
             usage.last_ns.store(now_ns, Ordering::Relaxed);
             usage.packets.store(0, Ordering::Relaxed);
@@ -300,6 +303,7 @@ impl ConnectionTable {
                 rows.push(ConnectionRow {
                     record: cell.load(),
                     state,
+                    age_ns: now_ns.saturating_sub(cell.created_ns.load(Ordering::Relaxed)),
                     idle_ns: now_ns.saturating_sub(last),
                     packets: core::array::from_fn(|i| cell.usage[i].packets.load(Ordering::Relaxed)),
                     bytes: core::array::from_fn(|i| cell.usage[i].bytes.load(Ordering::Relaxed)),
