@@ -3,13 +3,17 @@
 
 mod request;
 mod rows;
+mod server;
+mod socket;
 mod status;
 
 pub use request::{AttachRequest, DetachRequest, EndpointsRequest, FlowQuery, PoliciesRequest, Request, ServicesRequest};
 pub use rows::{
     AttachAnswer, CountersReport, DropCount, EndpointRow, FlowRow, FrontendRow, PolicyRow, PolicySide, PortCounters,
-    ServiceRow,
+    SelectingPolicyRow, ServiceRow,
 };
+pub use server::{Call, Limits, serve};
+pub use socket::Socket;
 pub use status::{
     DropStatus, HostStatus, Problem, Reply, SourceStatus, Status, UplinkStatus, Warning, WorkerRow, WorkerTotals,
 };

@@ -72,8 +72,17 @@ pub struct PolicyRow {
 pub struct PolicySide {
     /// Whether some policy selects the pod, so that only what a rule allows may pass.
     pub isolated: bool,
-    /// `namespace/name` of the policies that select it.
-    pub policies: Vec<String>,
+    /// The policies that select it.
+    pub policies: Vec<SelectingPolicyRow>,
+}
+
+/// A policy that selects a pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SelectingPolicyRow {
+    /// `namespace/name`.
+    pub policy: String,
+    /// Its rules of this direction, one line each, in their order.
+    pub rules: Vec<String>,
 }
 
 /// A connection.
