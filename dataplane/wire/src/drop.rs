@@ -72,3 +72,20 @@ drop_reasons! {
     TxRefused = 48, "tx_refused" => "port refused the frame: link down, or an offload that it does not have";
     TunnelCongestion = 49, "tunnel_congestion" => "congestion was marked on the tunnel, and the inner packet is not ECN-capable (RFC 6040 section 4.2)";
 }
+
+#[cfg(test)]
+mod tests {
+    use super::DropReason;
+
+    #[test]
+    fn codes_count_up_and_labels_differ() {
+        for (at, reason) in DropReason::ALL.iter().enumerate() {
+            assert_eq!(reason.index(), at, "{}", reason.label());
+            assert!(
+                DropReason::ALL[..at].iter().all(|r| r.label() != reason.label()),
+                "{} twice",
+                reason.label()
+            );
+        }
+    }
+}

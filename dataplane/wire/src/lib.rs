@@ -8,9 +8,11 @@ pub mod checksum;
 mod crc32c;
 mod drop;
 mod flow;
+mod fragment;
 mod frame;
 pub mod icmp;
 mod ids;
+mod mss;
 pub mod ndp;
 mod parse;
 mod reset;
@@ -22,9 +24,11 @@ pub use arp::{Arp, ArpOp};
 pub use burst::{BURST, Burst};
 pub use drop::DropReason;
 pub use flow::{FlowKey, Proto, Scope, Tuple, stable_hash};
+pub use fragment::FragmentPlan;
 pub use frame::{Checksum, Frame, Gso, GsoKind, Meta};
 pub use icmp::IcmpError;
 pub use ids::{DepId, Generation, Identity, PortSlot, Vni, WorkerId};
+pub use mss::clamp_mss;
 pub use parse::{
     ETH_LEN, Fragment, Kind, MAX_IP_LEN, Packet, Parsed, Quoted, ethertype, parse, parse_ip, parse_quoted, tcp_flags,
 };

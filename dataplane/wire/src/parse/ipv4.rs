@@ -45,6 +45,9 @@ pub(super) fn parse(frame: &[u8], l3: usize) -> Result<Parsed, DropReason> {
     let place = fragment(header);
     let later = place.is_some_and(|f| f.offset != 0);
     let proto = Proto(header[9]);
+    if place.is_some_and(|f| usize::from(f.offset) + total - header_len > MAX_IP_LEN) {
+        return Err(malformed);
+    }
     // A second fragment at 8 bytes would overwrite the flags that the first one was judged by (RFC 3128).
     if proto == Proto::TCP && place.is_some_and(|f| f.offset == 8) {
         return Err(malformed);

@@ -99,6 +99,12 @@ pub(super) fn parse(frame: &[u8], l3: usize) -> Result<Parsed, DropReason> {
     let packet = bytes.get(..total).ok_or(malformed)?;
     let (src, dst) = addresses(header).ok_or(malformed)?;
     let walk = walk(packet)?;
+    if walk
+        .fragment
+        .is_some_and(|f| usize::from(f.offset) + total - walk.l4 > MAX_IP_LEN)
+    {
+        return Err(malformed);
+    }
     let l4 = u16::try_from(l3 + walk.l4).map_err(|_| malformed)?;
     let mut parsed = Parsed {
         tuple: Tuple {

@@ -1,0 +1,12 @@
+//! Holds the crate's promises against independent twins: packets built and read by etherparse, and sums made word by word.
+
+mod answers;
+mod checksum;
+mod fragments;
+mod hostile;
+mod mss;
+mod parse;
+mod quoted;
+mod rewrite;
+mod sample;
+mod segment;
