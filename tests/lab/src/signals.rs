@@ -1,0 +1,42 @@
+//! Takes labs down when their process is told to end. It never handles a signal while the process owns no lab.
+
+use crate::run::locked;
+use crate::state::Record;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::sync::{Arc, Mutex, Once, Weak};
+
+static LABS: Mutex<Vec<Weak<Mutex<Record>>>> = Mutex::new(Vec::new());
+static LISTEN: Once = Once::new();
+
+/// From now on the lab of `record` goes when this process gets SIGINT, SIGTERM or SIGHUP.
+pub(crate) fn guard(record: &Arc<Mutex<Record>>) {
+    let mut labs = locked(&LABS);
+    labs.retain(|lab| lab.strong_count() > 0);
+    labs.push(Arc::downgrade(record));
+    drop(labs);
+    LISTEN.call_once(|| {
+        if let Ok(mut signals) = Signals::new([SIGINT, SIGTERM, SIGHUP]) {
+            std::thread::spawn(move || {
+                for signal in signals.forever() {
+                    end(signal);
+                }
+            });
+        }
+    });
+}
+
+fn end(signal: i32) {
+    let labs: Vec<_> = locked(&LABS).iter().filter_map(Weak::upgrade).collect();
+    if labs.iter().any(|lab| !locked(lab).kept) {
+        eprintln!("interrupted; taking the lab down");
+    }
+    // Each record stays locked until the process is gone, so that nobody builds on while it is taken down.
+    let held: Vec<_> = labs.iter().map(|lab| locked(lab)).collect();
+    for record in held.iter().filter(|record| !record.kept) {
+        if let Err(error) = record.take_down() {
+            eprintln!("{error:#}");
+        }
+    }
+    let _ = signal_hook::low_level::emulate_default_handler(signal);
+}
