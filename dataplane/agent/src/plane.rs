@@ -1,0 +1,231 @@
+//! The packet side, as control sees it.
+
+use crate::clock::Clock;
+use crate::ports::{PodInterface, Ports};
+use crate::uplink::Uplink;
+use sluice_control::api::{CountersReport, DropCount, FlowQuery, FlowRow, PortCounters, WorkerTotals};
+use sluice_control::compile::Steering;
+use sluice_control::run::{Dataplane, PodPort};
+use sluice_engine::{COUNTED_PORTS, ConnectionRow, Counters, Shared, Volume};
+use sluice_io::{PacketIo, tap};
+use sluice_lb::EndpointSlot;
+use sluice_snapshot::Caps;
+use sluice_wire::{Addr, DropReason, PortSlot, Proto};
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+/// Frames that wait in a tap's queue before the kernel drops; see [`tap::TapSpec::tx_queue_len`].
+pub(crate) const TAP_QUEUE: u32 = 1000;
+
+/// Everything behind [`Dataplane`].
+pub(crate) struct Plane {
+    pub(crate) ports: RwLock<Ports>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) uplink: Mutex<Uplink>,
+    pub(crate) clock: Clock,
+    pub(crate) polling: &'static str,
+}
+
+/// A tap's abilities, as the engine wants to know them.
+pub(crate) fn caps_of(caps: sluice_io::Caps) -> Caps {
+    Caps { checksum: caps.tx_checksum, tso4: caps.tso4, tso6: caps.tso6, uso: caps.uso }
+}
+
+/// Queues as workers take them.
+pub(crate) fn boxed<Q: PacketIo + 'static>(queues: Vec<Q>) -> Vec<Box<dyn PacketIo>> {
+    queues.into_iter().map(|q| Box::new(q) as Box<dyn PacketIo>).collect()
+}
+
+impl Plane {
+    fn read<T>(&self, look: impl FnOnce(&Ports) -> T) -> T {
+        look(&self.ports.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Ends the workers, then gives the uplink back.
+    pub(crate) fn stop(&self) -> anyhow::Result<()> {
+        self.ports.write().unwrap_or_else(PoisonError::into_inner).stop();
+        self.uplink.lock().unwrap_or_else(PoisonError::into_inner).detach()
+    }
+
+    fn sum(&self, pick: impl Fn(&Counters) -> (u64, u64)) -> (u64, u64) {
+        self.read(|ports| {
+            ports.workers().iter().map(|w| pick(&w.counters)).fold((0, 0), |(f, b), (x, y)| (f + x, b + y))
+        })
+    }
+}
+
+impl Dataplane for Plane {
+    fn attach_pod(&self, netns: &Path, interface: &str, mtu: u16) -> Result<PodPort, String> {
+        self.read(|ports| {
+            let pod = PodInterface { netns: netns.into(), name: interface.into() };
+            let slot = ports.reserve(pod)?;
+            let spec = tap::TapSpec {
+                name: interface.into(),
+                netns: Some(netns.into()),
+                queues: ports.workers().len() as u16,
+                mac: None,
+                mtu: u32::from(mtu),
+                tx_queue_len: TAP_QUEUE,
+                up: true,
+                port: slot,
+            };
+            let made = tap::create(&spec).map_err(|err| err.to_string()).and_then(|tap| {
+                let (mac, caps) = (tap.mac, caps_of(tap.caps));
+                ports.hand_out(slot, false, boxed(tap.queues))?;
+                Ok(PodPort { slot, scope: ports.next_scope(), mac, caps })
+            });
+            if made.is_err() {
+                ports.release(slot);
+            }
+            made
+        })
+    }
+
+    fn detach_pod(&self, slot: PortSlot, remove_interface: bool) -> Result<(), String> {
+        self.read(|ports| {
+            ports.withdraw(slot)?;
+            let pod = ports.release(slot).ok_or_else(|| format!("port {} is no pod's", slot.0))?;
+            if remove_interface {
+                tap::remove(Some(&pod.netns), &pod.name).map_err(|err| err.to_string())?;
+            }
+            Ok(())
+        })
+    }
+
+    fn steer(&self, steering: &Steering) -> Result<(), String> {
+        let mut uplink = self.uplink.lock().unwrap_or_else(PoisonError::into_inner);
+        self.read(|ports| uplink.steer(steering, ports))
+    }
+
+    fn flows(&self, query: &FlowQuery) -> Vec<FlowRow> {
+        let limit = query.limit.min(FlowQuery::MAX) as usize;
+        let rows = self.shared.connections.rows(self.clock.now_ns(), usize::MAX);
+        rows.iter().filter(|row| matches(row, query)).take(limit).map(flow_row).collect()
+    }
+
+    fn counters(&self) -> CountersReport {
+        let mut report = CountersReport::default();
+        for (name, pick) in VOLUMES {
+            let (frames, bytes) = self.sum(|c| pick(c).get());
+            report.totals.insert(format!("{name}_frames"), frames);
+            report.totals.insert(format!("{name}_bytes"), bytes);
+        }
+        let held = self.sum(|c| c.held.get());
+        report.totals.insert("held_frames".into(), held.0);
+        report.totals.insert("held_bytes".into(), held.1);
+        self.read(|ports| {
+            for worker in ports.workers() {
+                for (name, value) in worker.counters.events.list() {
+                    *report.totals.entry(name.into()).or_default() += value;
+                }
+            }
+        });
+        report.totals.insert("connections".into(), self.shared.connections.len() as u64);
+        report.totals.insert("connections_expired".into(), self.shared.connections.expired());
+        let dropped = |reason: DropReason| self.sum(|c| c.dropped[reason.index()].get());
+        let (mut frames, mut bytes) = (0, 0);
+        for reason in DropReason::ALL {
+            let (f, b) = dropped(*reason);
+            (frames, bytes) = (frames + f, bytes + b);
+            report.drops.push(DropCount { reason: reason.label().into(), text: reason.text().into(), packets: f });
+        }
+        report.totals.insert("dropped_frames".into(), frames);
+        report.totals.insert("dropped_bytes".into(), bytes);
+        for slot in 0..COUNTED_PORTS {
+            let (rx_packets, rx_bytes) = self.sum(|c| c.ports[slot].received.get());
+            let (tx_packets, tx_bytes) = self.sum(|c| c.ports[slot].sent.get());
+            if rx_packets + tx_packets > 0 {
+                let slot = slot as u16;
+                let counters = PortCounters { slot, rx_packets, rx_bytes, tx_packets, tx_bytes, ..PortCounters::default() };
+                report.ports.push(counters);
+            }
+        }
+        report
+    }
+
+    fn workers(&self) -> Vec<WorkerTotals> {
+        self.read(|ports| {
+            let rows = ports.workers().iter().enumerate().map(|(index, worker)| WorkerTotals {
+                worker: index as u16,
+                cpu: worker.cpu.map(|cpu| cpu as u32),
+                polling: self.polling.into(),
+                busy_ns: worker.busy_ns.load(Ordering::Relaxed),
+                packets: worker.counters.received.get().0,
+                cache_hits: worker.counters.events.cache_hits.get(),
+                cache_misses: worker.counters.events.cache_misses.get(),
+            });
+            rows.collect()
+        })
+    }
+
+    fn uplink_mode(&self) -> String {
+        self.uplink.lock().unwrap_or_else(PoisonError::into_inner).mode()
+    }
+
+    fn uplink_queues(&self) -> u16 {
+        self.uplink.lock().unwrap_or_else(PoisonError::into_inner).queues()
+    }
+
+    fn endpoint_connections(&self, slot: EndpointSlot) -> u32 {
+        self.shared.runtime.connections(slot)
+    }
+}
+
+type Pick = fn(&Counters) -> &Volume;
+const VOLUMES: [(&str, Pick); 8] = [
+    ("received", |c| &c.received),
+    ("generated", |c| &c.generated),
+    ("split", |c| &c.split),
+    ("sent", |c| &c.sent),
+    ("to_host", |c| &c.to_host),
+    ("answered", |c| &c.answered),
+    ("pushed", |c| &c.pushed),
+    ("pulled", |c| &c.pulled),
+];
+
+fn matches(row: &ConnectionRow, query: &FlowQuery) -> bool {
+    let (original, reply) = (&row.record.original, &row.record.reply);
+    let has = |addr: IpAddr| {
+        let addr = Addr::from(addr);
+        [original.src, original.dst, reply.src, reply.dst].contains(&addr)
+    };
+    let at = |port: u16| [original.sport, original.dport, reply.sport, reply.dport].contains(&port);
+    query.address.is_none_or(has)
+        && query.port.is_none_or(at)
+        && query.protocol.as_ref().is_none_or(|p| p.eq_ignore_ascii_case(&protocol(original.proto)))
+}
+
+fn protocol(proto: Proto) -> String {
+    match proto {
+        Proto::TCP => "tcp".into(),
+        Proto::UDP => "udp".into(),
+        Proto::ICMP => "icmp".into(),
+        Proto::ICMPV6 => "icmpv6".into(),
+        Proto::SCTP => "sctp".into(),
+        Proto(other) => other.to_string(),
+    }
+}
+
+fn flow_row(row: &ConnectionRow) -> FlowRow {
+    let (original, reply) = (&row.record.original, &row.record.reply);
+    let served = row.record.endpoint.is_some();
+    let masqueraded = (reply.dst, reply.dport) != (original.src, original.sport);
+    FlowRow {
+        protocol: protocol(original.proto),
+        source: original.src.to_string(),
+        source_port: original.sport,
+        destination: original.dst.to_string(),
+        destination_port: original.dport,
+        endpoint: served.then(|| reply.src.to_string()),
+        endpoint_port: served.then_some(reply.sport),
+        masqueraded_to: masqueraded.then(|| reply.dst.to_string()),
+        masqueraded_port: masqueraded.then_some(reply.dport),
+        state: row.state.label().into(),
+        age_ms: row.age_ns / 1_000_000,
+        idle_ms: row.idle_ns / 1_000_000,
+        packets: row.packets.iter().sum(),
+        bytes: row.bytes.iter().sum(),
+    }
+}

@@ -1,0 +1,198 @@
+//! Wires everything together, in the order that matters, and takes it apart again.
+
+use crate::clock::Clock;
+use crate::config::{Config, Polling as PollingKey, Queues};
+use crate::plane::{Plane, TAP_QUEUE, boxed, caps_of};
+use crate::ports::{HOST, Ports, UPLINK};
+use crate::uplink::{Uplink, UplinkSpec};
+use crate::worker::{Crossing, Polling, Worker, WorkerHandle};
+use anyhow::Context;
+use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
+use sluice_control::compile::{HostPort, Settings, UplinkPort};
+use sluice_control::run::{ControlSettings, empty_parts, start};
+use sluice_engine::{Counters, Engine, EngineConfig, Shared};
+use sluice_io::ready::ReadySet;
+use sluice_io::{afxdp, tap};
+use sluice_lb::{PortSet, Runtime, SnatPorts};
+use sluice_mem::{LARGE_CHUNK, Memory, Pools};
+use sluice_snapshot::{Caps, Publisher, Snapshot};
+use sluice_wire::Addr;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, RwLock};
+
+/// Bytes of an ordinary frame's chunk: a page, the most that AF_XDP takes.
+const CHUNK: usize = 4096;
+/// Super-frames under way per worker: a burst, and as many waiting elsewhere.
+const LARGE_PER_WORKER: usize = 128;
+/// Slots for services and endpoints in the schedulers' tables.
+const SERVICE_SLOTS: usize = 65_536;
+const ENDPOINT_SLOTS: usize = 262_144;
+/// Name of the host's tap.
+const HOST_TAP: &str = "sluice0";
+
+/// Runs the agent until SIGTERM or SIGINT, then stops cleanly.
+///
+/// # Errors
+/// Something that the agent cannot do without is missing; the text says what to do.
+pub fn run(config: Config) -> anyhow::Result<()> {
+    let stop = crate::signals::stop_requested().context("cannot listen for signals")?;
+    let queues = match (afxdp::queue_count(&config.uplink.interface)?, config.uplink.queues) {
+        (has, Queues::All) => has,
+        (has, Queues::Number(wanted)) => has.min(wanted),
+    };
+    let range = config.snat.ports;
+    let free = crate::host_ports::not_in_use(range).context("cannot tell which ports the host uses")?;
+    let (outside, base) = (SnatPorts::new(free), SnatPorts::new(PortSet::from(range)));
+    let small = Memory::new(CHUNK, config.memory.frames)?;
+    let large = Memory::new(LARGE_CHUNK, LARGE_PER_WORKER * config.workers.count)?;
+    let spec = UplinkSpec {
+        interface: config.uplink.interface.clone(),
+        queues,
+        pins: config.bpffs.clone(),
+        tunnel_port: config.vxlan.port,
+    };
+    let uplink = Uplink::load(spec, &small, &large, &outside)?;
+    let shared = Arc::new(Shared::new(
+        config.memory.connections,
+        Runtime::new(SERVICE_SLOTS, ENDPOINT_SLOTS),
+        outside,
+        base,
+    ));
+
+    let clock = Clock::start();
+    let publisher = Publisher::new(Snapshot::first(empty_parts()));
+    let (resolve, wanted) = bounded(256);
+    let (workers, crossing) = spawn(&config, clock, &publisher, &shared, (&small, &large), &resolve)?;
+    let ports = Ports::new(workers, crossing);
+    let host = open_host(&config, &ports)?;
+    let uplink_port = UplinkPort { slot: UPLINK, scope: ports.next_scope(), caps: Caps::default() };
+    let plane = Arc::new(Plane {
+        ports: RwLock::new(ports),
+        shared,
+        uplink: Mutex::new(uplink),
+        clock,
+        polling: config.workers.polling.name(),
+    });
+    let control = start(control_settings(&config, host, uplink_port), plane.clone(), publisher, wanted)?;
+    tracing::info!(node = %config.node, "agent started");
+
+    // A closed channel means that the signal thread ended, which only happens with a signal.
+    let _ = stop.recv();
+    tracing::info!("stopping");
+    control.shutdown();
+    plane.stop()?;
+    tap::remove(None, HOST_TAP)?;
+    let (have, of) = (small.home() + large.home(), small.count() + large.count());
+    if have != of {
+        tracing::error!(missing = of - have, "frames were lost; please report this");
+    }
+    tracing::info!("stopped; nothing is left behind but the pods' own interfaces");
+    Ok(())
+}
+
+fn control_settings(config: &Config, host_port: HostPort, uplink_port: UplinkPort) -> ControlSettings {
+    ControlSettings {
+        compile: Settings {
+            node_name: config.node.clone(),
+            vni: config.vxlan.vni,
+            tunnel_port: config.vxlan.port,
+            tunnel_mtu: config.vxlan.mtu,
+            default_scheduler: config.services.scheduler,
+            service_cidrs: config.services.cidrs.clone(),
+            masquerade_ports: (config.snat.ports.first, config.snat.ports.last),
+        },
+        manifests: config.manifests.clone(),
+        socket: config.socket.clone(),
+        uplink_interface: config.uplink.interface.clone(),
+        host_interface: HOST_TAP.into(),
+        host_port,
+        uplink_port,
+    }
+}
+
+type Spawned = (Vec<WorkerHandle>, Arc<Crossing>);
+
+fn spawn(
+    config: &Config,
+    clock: Clock,
+    publisher: &Publisher,
+    shared: &Arc<Shared>,
+    (small, large): (&Memory, &Memory),
+    resolve: &Sender<Addr>,
+) -> anyhow::Result<Spawned> {
+    let ready: Vec<ReadySet> =
+        (0..config.workers.count).map(|_| ReadySet::new()).collect::<Result<_, _>>().context("cannot watch queues")?;
+    let crossing = Arc::new(Crossing::new(ready.iter().map(ReadySet::waker).collect()));
+    let cpus = config.workers.cpus();
+    let mut handles = Vec::new();
+    for (index, ready) in ready.into_iter().enumerate() {
+        let counters = Arc::new(Counters::default());
+        let engine_config =
+            EngineConfig { cache_flows: config.memory.flows, seed: sluice_wire::stable_hash(&[index as u64 + 1]) };
+        let (commands, received) = unbounded();
+        let busy_ns = Arc::new(AtomicU64::new(0));
+        let handle = WorkerHandle {
+            commands,
+            waker: ready.waker(),
+            counters: counters.clone(),
+            busy_ns: busy_ns.clone(),
+            cpu: cpus.get(index).copied(),
+            thread: None,
+        };
+        let worker = Worker {
+            engine: Engine::new(engine_config, shared.clone(), counters),
+            pools: Pools::new(small, large),
+            config: publisher.subscribe(),
+            commands: received,
+            ready,
+            crossing: crossing.clone(),
+            index,
+            resolve: resolve.clone(),
+            clock,
+            polling: match config.workers.polling {
+                PollingKey::Busy => Polling::Busy,
+                PollingKey::Adaptive => Polling::Adaptive,
+            },
+            busy_ns,
+        };
+        let cpu = handle.cpu;
+        let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+            if let Some(id) = cpu
+                && !core_affinity::set_for_current(core_affinity::CoreId { id })
+            {
+                tracing::warn!(worker = index, cpu = id, "cannot pin the worker to its CPU; it runs unpinned");
+            }
+            worker.run();
+        })?;
+        handles.push(WorkerHandle { thread: Some(thread), ..handle });
+    }
+    Ok((handles, crossing))
+}
+
+/// Makes `sluice0`, or takes the one up that an earlier agent left.
+fn open_host(config: &Config, ports: &Ports) -> anyhow::Result<HostPort> {
+    let mtu = afxdp::mtu(&config.uplink.interface)?;
+    let spec = tap::TapSpec {
+        name: HOST_TAP.into(),
+        netns: None,
+        queues: config.workers.count as u16,
+        mac: None,
+        mtu,
+        tx_queue_len: TAP_QUEUE,
+        up: true,
+        port: HOST,
+    };
+    let tap = tap::create(&spec)?;
+    let host = HostPort {
+        slot: HOST,
+        scope: ports.next_scope(),
+        mac: tap.mac,
+        mtu: u16::try_from(mtu).unwrap_or(u16::MAX),
+        caps: caps_of(tap.caps),
+    };
+    ports.hand_out(HOST, true, boxed(tap.queues)).map_err(anyhow::Error::msg)?;
+    Ok(host)
+}
+
+/// A channel that hears of the agent's end.
+pub(crate) type Stop = Receiver<()>;

@@ -1,0 +1,94 @@
+//! The uplink: opened when the first complete configuration is known, so that no packet is taken from the kernel before
+//! somebody knows what to do with it, and an earlier agent's program is replaced by one whose tables are full.
+
+use crate::ports::{Ports, UPLINK};
+use sluice_control::compile::Steering;
+use sluice_io::{PacketIo, afxdp, xdp};
+use sluice_lb::SnatPorts;
+use sluice_mem::{Memory, Pools};
+use sluice_wire::Proto;
+use std::path::PathBuf;
+
+/// Entries of each ring.
+const RING: u32 = 2048;
+
+/// What is needed to open it.
+pub(crate) struct UplinkSpec {
+    pub(crate) interface: String,
+    pub(crate) queues: u32,
+    pub(crate) pins: PathBuf,
+    pub(crate) tunnel_port: u16,
+}
+
+/// The program, and whether it is in use already.
+pub(crate) struct Uplink {
+    spec: UplinkSpec,
+    umem: afxdp::Umem,
+    memory: (Memory, Memory),
+    program: Option<xdp::Steering>,
+    mode: Option<afxdp::Mode>,
+}
+
+impl Uplink {
+    /// Loads the program, and owns the masquerade ports in its table. Nothing is attached yet.
+    pub(crate) fn load(spec: UplinkSpec, small: &Memory, large: &Memory, ports: &SnatPorts) -> anyhow::Result<Self> {
+        let umem = afxdp::Umem::new(small)?;
+        let program = xdp::Steering::load(spec.tunnel_port)?;
+        let owned = program.owned_ports();
+        for port in (0..=u16::MAX).filter(|port| ports.owns(*port)) {
+            for proto in [Proto::TCP, Proto::UDP, Proto::ICMP, Proto::ICMPV6] {
+                owned.own(proto, port, true);
+            }
+        }
+        Ok(Self { spec, umem, memory: (small.clone(), large.clone()), program: Some(program), mode: None })
+    }
+
+    /// Fills the program's tables; the first time, also attaches it and hands its queues to the workers.
+    pub(crate) fn steer(&mut self, steering: &Steering, ports: &Ports) -> Result<(), String> {
+        let Some(program) = self.program.as_mut() else { return Err("the agent is stopping".into()) };
+        let frontends: Vec<_> = steering.frontends.iter().map(|f| (f.addr, f.proto, f.port)).collect();
+        program
+            .set_node_addresses(&steering.node_addresses)
+            .and_then(|()| program.set_frontends(&frontends))
+            .and_then(|()| program.set_node_ports(&steering.node_ports))
+            .map_err(|err| err.to_string())?;
+        if self.mode.is_none() {
+            self.open(ports)?;
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, ports: &Ports) -> Result<(), String> {
+        let Some(program) = self.program.as_mut() else { return Ok(()) };
+        if program.mode().is_none() {
+            program.attach(&self.spec.interface, &self.spec.pins).map_err(|err| err.to_string())?;
+        }
+        let spec = afxdp::QueueSpec {
+            interface: self.spec.interface.clone(),
+            queues: (0..self.spec.queues).collect(),
+            ring_size: RING,
+            port: UPLINK,
+        };
+        let mut pools = Pools::new(&self.memory.0, &self.memory.1);
+        let uplink = afxdp::open(&spec, &self.umem, &mut pools, program).map_err(|err| err.to_string())?;
+        let queues = uplink.queues.into_iter().map(|q| Box::new(q) as Box<dyn PacketIo>).collect();
+        ports.hand_out(UPLINK, false, queues)?;
+        self.mode = Some(uplink.mode);
+        Ok(())
+    }
+
+    /// The mode obtained, for people.
+    pub(crate) fn mode(&self) -> String {
+        self.mode.map_or_else(|| "not open yet".into(), |mode| mode.to_string())
+    }
+
+    /// Queues in use.
+    pub(crate) fn queues(&self) -> u16 {
+        if self.mode.is_some() { self.spec.queues as u16 } else { 0 }
+    }
+
+    /// Gives everything back to the kernel.
+    pub(crate) fn detach(&mut self) -> anyhow::Result<()> {
+        Ok(self.program.take().map_or(Ok(()), xdp::Steering::detach)?)
+    }
+}

@@ -1,0 +1,141 @@
+//! A packet worker: one pinned thread, its queues, one engine. Decides nothing about packets; it moves bursts between the
+//! queues and the engine, and sleeps when it may.
+
+mod egress;
+mod idle;
+mod queues;
+
+use crate::clock::Clock;
+use crossbeam::channel::{Receiver, Sender};
+use egress::Out;
+use idle::Idle;
+pub(crate) use egress::Crossing;
+pub(crate) use idle::Polling;
+use queues::Queues;
+use sluice_engine::{Burst, Counters, Engine};
+use sluice_io::PacketIo;
+use sluice_io::ready::{ReadySet, Tokens, Waker};
+use sluice_mem::Pools;
+use sluice_snapshot::Subscriber;
+use sluice_wire::{Addr, PortSlot};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// What a worker is told. It answers at a point where no packet is under way.
+pub(crate) enum Command {
+    /// Takes this queue of a port.
+    Add { slot: PortSlot, to_host: bool, io: Box<dyn PacketIo> },
+    /// Lets the port go: what is queued is sent, its queues are closed, then `done` hears of it.
+    Remove { slot: PortSlot, done: Sender<()> },
+    /// Ends.
+    Stop,
+}
+
+/// What others may know about a running worker.
+pub(crate) struct WorkerHandle {
+    pub(crate) commands: Sender<Command>,
+    pub(crate) waker: Waker,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) busy_ns: Arc<AtomicU64>,
+    pub(crate) cpu: Option<usize>,
+    pub(crate) thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl WorkerHandle {
+    /// Sends a command and makes sure that it is seen soon. False when the worker has ended.
+    pub(crate) fn tell(&self, command: Command) -> bool {
+        let told = self.commands.send(command).is_ok();
+        self.waker.wake();
+        told
+    }
+}
+
+/// Everything a worker owns.
+pub(crate) struct Worker {
+    pub(crate) engine: Engine,
+    pub(crate) pools: Pools,
+    pub(crate) config: Subscriber,
+    pub(crate) commands: Receiver<Command>,
+    pub(crate) ready: ReadySet,
+    pub(crate) crossing: Arc<Crossing>,
+    pub(crate) index: usize,
+    pub(crate) resolve: Sender<Addr>,
+    pub(crate) clock: Clock,
+    pub(crate) polling: Polling,
+    pub(crate) busy_ns: Arc<AtomicU64>,
+}
+
+impl Worker {
+    /// Runs until told to stop; then everything it held is back in the pools and its queues are closed.
+    pub(crate) fn run(mut self) {
+        let counters = self.engine.counters().clone();
+        let mut queues = Queues::default();
+        let mut idle = Idle::new(self.polling);
+        let (mut rx, mut tokens) = (Burst::new(), Tokens::new());
+        let mut timeout = Some(Duration::ZERO);
+        let mut before_ns = self.clock.now_ns();
+        loop {
+            while let Ok(command) = self.commands.try_recv() {
+                match command {
+                    Command::Add { slot, to_host, io } => queues.add(slot, to_host, io, &self.ready),
+                    Command::Remove { slot, done } => {
+                        queues.remove(slot, &self.ready, &mut self.pools, &counters);
+                        // Nobody may be left who waits.
+                        let _ = done.send(());
+                    }
+                    Command::Stop => return self.end(queues),
+                }
+            }
+            // One call tells which queues have something, and is where the worker sleeps.
+            if self.ready.poll(timeout, &mut tokens).is_err() {
+                tracing::error!(worker = self.index, "the set of queues cannot be polled; the worker stops");
+                return self.end(queues);
+            }
+            // Quiescent point: nothing of the last configuration is borrowed here.
+            let snapshot = self.config.refresh();
+            let now_ns = self.clock.now_ns();
+            let mut work = 0usize;
+            let mut out = Out::new(&mut queues, &counters, &self.crossing, self.index, &self.resolve);
+            out.take_crossed(&mut self.pools, &mut work);
+            for token in &tokens {
+                if !out.queues.receive(*token, &mut self.pools, &mut rx, &self.ready) {
+                    continue;
+                }
+                work += rx.len();
+                counters.events.bursts.add(1);
+                self.engine.process(snapshot, now_ns, &mut self.pools, &mut rx, &mut out);
+            }
+            self.engine.tick(snapshot, now_ns, &mut self.pools, &mut out);
+            work += out.queues.recycle(&mut self.pools);
+            counters.events.rounds.add(1);
+            let after_ns = self.clock.now_ns();
+            if work > 0 {
+                self.busy_ns.fetch_add(after_ns.saturating_sub(now_ns), Ordering::Relaxed);
+            } else {
+                counters.events.idle_rounds.add(1);
+            }
+            let holds = counters.held.get().0 > 0;
+            timeout = idle.after(work, after_ns.saturating_sub(before_ns), holds);
+            before_ns = after_ns;
+            if timeout != Some(Duration::ZERO) {
+                counters.events.sleeps.add(1);
+                self.crossing.sleeps(self.index);
+                // Somebody may have sent us frames before he could see that we sleep.
+                if self.crossing.has_frames(self.index) {
+                    timeout = Some(Duration::ZERO);
+                }
+            }
+        }
+    }
+
+    fn end(mut self, mut queues: Queues) {
+        let counters = self.engine.counters().clone();
+        self.engine.drain(&mut self.pools);
+        self.engine.publish_usage(self.clock.now_ns());
+        self.crossing.drain(self.index, &mut self.pools, &counters);
+        for slot in queues.slots() {
+            queues.remove(slot, &self.ready, &mut self.pools, &counters);
+        }
+    }
+}
