@@ -1,0 +1,77 @@
+//! What a compilation gives: the parts of a snapshot and what goes with them.
+
+use sluice_lb::{EndpointSlot, Frontend, ServiceSlot};
+use sluice_snapshot::Parts;
+use sluice_wire::{Addr, Proto};
+use std::fmt;
+
+/// The outcome of one compilation.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    /// What the workers are given. Unchanged parts are those of the compilation before.
+    pub parts: Parts,
+    /// What the uplink's program takes from the wire.
+    pub steering: Steering,
+    /// Next hops that must be kept resolved, by interface index; sorted.
+    pub wanted_neighbours: Vec<(u32, Addr)>,
+    /// Largest IP packet that a pod's interface should send, bytes.
+    pub pod_mtu: u16,
+    /// What a person should know; sorted, warnings first.
+    pub reports: Vec<Report>,
+}
+
+/// What the uplink's program takes from the wire; everything else is the kernel's. All lists are sorted and free of duplicates.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Steering {
+    /// Service addresses with protocol and port.
+    pub frontends: Vec<Frontend>,
+    /// Protocol and port, taken at every node address.
+    pub node_ports: Vec<(Proto, u16)>,
+    /// Addresses of this node, without link-local ones.
+    pub node_addresses: Vec<Addr>,
+}
+
+/// How much a report matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// Something does not work as it was asked for.
+    Warning,
+    /// Good to know.
+    Info,
+}
+
+/// Something that is odd about the cluster's state, and never fatal.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Report {
+    /// How much it matters.
+    pub severity: Severity,
+    /// What it is about, such as `service default/web`.
+    pub object: String,
+    /// What is odd, what follows from it, what to do.
+    pub text: String,
+}
+
+impl Report {
+    pub(super) fn warning(object: impl fmt::Display, text: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, object: object.to_string(), text: text.into() }
+    }
+
+    pub(super) fn info(object: impl fmt::Display, text: impl Into<String>) -> Self {
+        Self { severity: Severity::Info, object: object.to_string(), text: text.into() }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.object, self.text)
+    }
+}
+
+/// Whoever keeps runtime state by slot. Asked before a slot that rested long enough is given to something else: the old state is
+/// forgotten then, or, with false, the slot rests on.
+pub trait SlotKeeper: Send {
+    /// [`sluice_lb::Runtime::forget_service`].
+    fn forget_service(&mut self, slot: ServiceSlot) -> bool;
+    /// [`sluice_lb::Runtime::forget_endpoint`].
+    fn forget_endpoint(&mut self, slot: EndpointSlot) -> bool;
+}

@@ -1,0 +1,197 @@
+//! Decides which records are current and what changed since one last looked. It never judges their content.
+
+use super::{Key, Kind, NamespaceRecord, NodeRecord, Object, PodRecord, PolicyRecord, ServiceRecord, SliceRecord};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Namespace and name; the namespace is empty for kinds without.
+pub type Name = (String, String);
+
+/// What a source says. Objects (services, slices, pods, namespaces, policies) and the registry (nodes) may come from different
+/// sources, so both speak this way.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// The object is now this.
+    Upsert(Object),
+    /// The object is gone.
+    Delete(Key),
+    /// Everything that existed when the source was opened has been said.
+    Synced,
+}
+
+/// Numbers that grow whenever a record of a kind changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Revisions {
+    /// Nodes.
+    pub nodes: u64,
+    /// Namespaces.
+    pub namespaces: u64,
+    /// Pods.
+    pub pods: u64,
+    /// Services and slices.
+    pub services: u64,
+    /// Policies.
+    pub policies: u64,
+}
+
+/// The current records.
+#[derive(Clone, Debug, Default)]
+pub struct Store {
+    nodes: BTreeMap<Name, Arc<NodeRecord>>,
+    namespaces: BTreeMap<Name, Arc<NamespaceRecord>>,
+    pods: BTreeMap<Name, Arc<PodRecord>>,
+    services: BTreeMap<Name, Arc<ServiceRecord>>,
+    slices: BTreeMap<Name, Arc<SliceRecord>>,
+    /// Slices by the service they belong to.
+    slices_of: BTreeMap<Name, BTreeMap<String, Arc<SliceRecord>>>,
+    policies: BTreeMap<Name, Arc<PolicyRecord>>,
+    revisions: Revisions,
+    synced: bool,
+}
+
+impl Store {
+    /// Takes a change in; false when nothing is different afterwards.
+    pub fn apply(&mut self, change: Change) -> bool {
+        match change {
+            Change::Upsert(object) => self.upsert(object),
+            Change::Delete(key) => self.delete(key),
+            Change::Synced => !std::mem::replace(&mut self.synced, true),
+        }
+    }
+
+    /// Whether a first complete state has been seen.
+    pub fn synced(&self) -> bool {
+        self.synced
+    }
+
+    /// What changed how often.
+    pub fn revisions(&self) -> Revisions {
+        self.revisions
+    }
+
+    /// All nodes, by name.
+    pub fn nodes(&self) -> impl Iterator<Item = &Arc<NodeRecord>> {
+        self.nodes.values()
+    }
+
+    /// One node.
+    pub fn node(&self, name: &str) -> Option<&Arc<NodeRecord>> {
+        self.nodes.get(&(String::new(), name.to_owned()))
+    }
+
+    /// All namespaces, by name.
+    pub fn namespaces(&self) -> impl Iterator<Item = &Arc<NamespaceRecord>> {
+        self.namespaces.values()
+    }
+
+    /// All pods, by namespace and name.
+    pub fn pods(&self) -> impl Iterator<Item = &Arc<PodRecord>> {
+        self.pods.values()
+    }
+
+    /// All services, by namespace and name.
+    pub fn services(&self) -> impl Iterator<Item = (&Name, &Arc<ServiceRecord>)> {
+        self.services.iter()
+    }
+
+    /// The slices of one service, by name.
+    pub fn slices_of(&self, service: &Name) -> impl Iterator<Item = &Arc<SliceRecord>> {
+        self.slices_of.get(service).into_iter().flat_map(BTreeMap::values)
+    }
+
+    /// All policies, by namespace and name.
+    pub fn policies(&self) -> impl Iterator<Item = &Arc<PolicyRecord>> {
+        self.policies.values()
+    }
+
+    fn upsert(&mut self, object: Object) -> bool {
+        let Key { namespace, name, .. } = object.key();
+        let name = (namespace, name);
+        let revisions = &mut self.revisions;
+        match object {
+            Object::Node(record) => put(&mut self.nodes, name, record, &mut revisions.nodes),
+            Object::Namespace(record) => put(&mut self.namespaces, name, record, &mut revisions.namespaces),
+            Object::Pod(record) => put(&mut self.pods, name, record, &mut revisions.pods),
+            Object::Service(record) => put(&mut self.services, name, record, &mut revisions.services),
+            Object::Policy(record) => put(&mut self.policies, name, record, &mut revisions.policies),
+            Object::Slice(record) => {
+                if self.slices.get(&name) == Some(&record) {
+                    return false;
+                }
+                self.unlink(&name);
+                let service = (record.namespace.clone(), record.service.clone());
+                self.slices_of.entry(service).or_default().insert(name.1.clone(), record.clone());
+                self.slices.insert(name, record);
+                self.revisions.services += 1;
+                true
+            }
+        }
+    }
+
+    fn delete(&mut self, key: Key) -> bool {
+        let name = (key.namespace, key.name);
+        let revisions = &mut self.revisions;
+        let (gone, revision) = match key.kind {
+            Kind::Node => (self.nodes.remove(&name).is_some(), &mut revisions.nodes),
+            Kind::Namespace => (self.namespaces.remove(&name).is_some(), &mut revisions.namespaces),
+            Kind::Pod => (self.pods.remove(&name).is_some(), &mut revisions.pods),
+            Kind::Service => (self.services.remove(&name).is_some(), &mut revisions.services),
+            Kind::NetworkPolicy => (self.policies.remove(&name).is_some(), &mut revisions.policies),
+            Kind::EndpointSlice => {
+                let gone = self.unlink(&name);
+                (gone, &mut self.revisions.services)
+            }
+        };
+        *revision += u64::from(gone);
+        gone
+    }
+
+    fn unlink(&mut self, name: &Name) -> bool {
+        let Some(old) = self.slices.remove(name) else { return false };
+        let service = (old.namespace.clone(), old.service.clone());
+        if let Some(slices) = self.slices_of.get_mut(&service) {
+            slices.remove(&name.1);
+            if slices.is_empty() {
+                self.slices_of.remove(&service);
+            }
+        }
+        true
+    }
+}
+
+fn put<T: PartialEq>(map: &mut BTreeMap<Name, Arc<T>>, name: Name, record: Arc<T>, revision: &mut u64) -> bool {
+    if map.get(&name) == Some(&record) {
+        return false;
+    }
+    map.insert(name, record);
+    *revision += 1;
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slice(name: &str, service: &str) -> Object {
+        Object::Slice(Arc::new(SliceRecord {
+            namespace: "default".into(),
+            name: name.into(),
+            service: service.into(),
+            ..SliceRecord::default()
+        }))
+    }
+
+    #[test]
+    fn a_slice_that_changes_service_leaves_the_old_one() {
+        let mut store = Store::default();
+        let count = |store: &Store, service: &str| store.slices_of(&("default".into(), service.into())).count();
+        assert!(store.apply(Change::Upsert(slice("s", "web"))));
+        assert!(!store.apply(Change::Upsert(slice("s", "web"))), "the same again is no change");
+        assert!(store.apply(Change::Upsert(slice("s", "db"))));
+        assert_eq!((count(&store, "web"), count(&store, "db")), (0, 1));
+        assert!(store.apply(Change::Delete(slice("s", "db").key())));
+        assert!(!store.apply(Change::Delete(slice("s", "db").key())));
+        assert_eq!(count(&store, "db"), 0);
+        assert_eq!(store.revisions().services, 3);
+    }
+}

@@ -1,0 +1,118 @@
+//! Decides what a Node object and flannel's annotations on it say about reaching the node. It never chooses between addresses.
+
+use super::fault::{FieldPath, Faults};
+use super::parts::{Meta, annotation_path, block, host_addr, shown};
+use crate::model::{NodeRecord, Vtep};
+use serde::Deserialize;
+use sluice_snapshot::Prefix;
+use sluice_wire::{Addr, MacAddr};
+
+const FLANNEL: &str = "flannel.alpha.coreos.com/";
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Node {
+    pub(super) metadata: Meta,
+    spec: Spec,
+    status: Status,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Spec {
+    #[serde(rename = "podCIDR")]
+    pod_cidr: String,
+    #[serde(rename = "podCIDRs")]
+    pod_cidrs: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Status {
+    addresses: Vec<Address>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Address {
+    r#type: String,
+    address: String,
+}
+
+/// What flannel writes into `backend-data`; host-gw writes `null`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct BackendData {
+    #[serde(rename = "VNI", alias = "vni")]
+    vni: Option<u32>,
+    #[serde(rename = "VtepMAC", alias = "vtepMAC")]
+    vtep_mac: Option<String>,
+}
+
+pub(super) fn convert(node: Node, faults: &mut Faults) -> NodeRecord {
+    let vtep = vtep(&node.metadata, faults);
+    let mut prefixes = Vec::new();
+    let list = FieldPath::of(&["spec", "podCIDRs"]);
+    for (i, text) in node.spec.pod_cidrs.iter().enumerate() {
+        prefixes.extend(pod_range(list.index(i), text, faults));
+    }
+    if node.spec.pod_cidrs.is_empty() && !node.spec.pod_cidr.is_empty() {
+        prefixes.extend(pod_range(FieldPath::of(&["spec", "podCIDR"]), &node.spec.pod_cidr, faults));
+    }
+    prefixes.dedup();
+    let addresses = FieldPath::of(&["status", "addresses"]);
+    let internal = node.status.addresses.iter().enumerate().filter(|(_, a)| a.r#type == "InternalIP");
+    let internal_ips =
+        internal.filter_map(|(i, a)| faults.take(addresses.index(i).key("address"), host_addr(&a.address))).collect();
+    NodeRecord { name: node.metadata.name, prefixes, internal_ips, vtep }
+}
+
+fn pod_range(path: FieldPath, text: &str, faults: &mut Faults) -> Option<Prefix> {
+    let (addr, len) = faults.take(path.clone(), block(text))?;
+    if len == 0 || addr.is_multicast_or_broadcast() {
+        faults.whole(path, format!("{text} is no range for pods; want one like 10.244.1.0/24 or fd00:244:1::/64"));
+        return None;
+    }
+    Prefix::new(addr, len)
+}
+
+fn vtep(meta: &Meta, faults: &mut Faults) -> Vtep {
+    let v4 = backend_data(meta, "backend-data", faults);
+    let v6 = backend_data(meta, "backend-v6-data", faults);
+    Vtep {
+        backend: meta.annotation(&format!("{FLANNEL}backend-type")).map(str::to_owned),
+        public_v4: public_ip(meta, "public-ip", true, faults),
+        public_v6: public_ip(meta, "public-ipv6", false, faults),
+        mac_v4: v4.as_ref().and_then(|(mac, _)| *mac),
+        mac_v6: v6.as_ref().and_then(|(mac, _)| *mac),
+        vni: v4.and_then(|(_, vni)| vni).or(v6.and_then(|(_, vni)| vni)),
+    }
+}
+
+fn public_ip(meta: &Meta, name: &str, v4: bool, faults: &mut Faults) -> Option<Addr> {
+    let key = format!("{FLANNEL}{name}");
+    let text = meta.annotation(&key).filter(|text| !text.is_empty())?;
+    let addr = faults.take(annotation_path(&key), host_addr(text))?;
+    if addr.is_v4() != v4 {
+        faults.whole(annotation_path(&key), format!("{addr} is of the wrong family; want IPv{}", if v4 { 4 } else { 6 }));
+        return None;
+    }
+    Some(addr)
+}
+
+fn backend_data(meta: &Meta, name: &str, faults: &mut Faults) -> Option<(Option<MacAddr>, Option<u32>)> {
+    let key = format!("{FLANNEL}{name}");
+    let text = meta.annotation(&key).filter(|text| !text.is_empty())?;
+    let parsed: Result<Option<BackendData>, _> = serde_json::from_str(text);
+    let want = r#"want JSON like {"VNI":1,"VtepMAC":"02:00:5e:10:00:01"}"#;
+    let data = faults.take(annotation_path(&key), parsed.map_err(|e| format!("`{}`: {e}; {want}", shown(text))))??;
+    let mac = data.vtep_mac.filter(|mac| !mac.is_empty()).and_then(|mac| {
+        let checked = match mac.parse::<MacAddr>() {
+            Ok(mac) if mac.is_group() || mac == MacAddr::default() => Err(format!("VtepMAC {mac} is no unicast MAC")),
+            Ok(mac) => Ok(mac),
+            Err(e) => Err(format!("VtepMAC `{}`: {e}", shown(&mac))),
+        };
+        faults.take(annotation_path(&key), checked)
+    });
+    Some((mac, data.vni))
+}

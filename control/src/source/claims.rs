@@ -1,0 +1,170 @@
+//! Decides which file an object is taken from and what stays in force when a file goes wrong. It never reads a file.
+//!
+//! An object that is faulty keeps its last good version; one that never had a good version is served without the faulty parts,
+//! if those can be left out. Of two files with one object the first by name has it.
+
+use super::reading::{Found, Reading};
+use super::yaml::Place;
+use super::{Event, Problem};
+use crate::model::{Change, Key, Object};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What a file says about one object.
+#[derive(Clone, Debug)]
+struct Claim {
+    object: Object,
+    /// Nothing had to be left out.
+    complete: bool,
+    place: Place,
+}
+
+#[derive(Debug, Default)]
+struct File {
+    claims: BTreeMap<Key, Claim>,
+    /// Problems of the file itself.
+    problems: Vec<Problem>,
+    /// Problems as they were told last, those with other files included.
+    told: Vec<Problem>,
+}
+
+/// All files and what they say.
+#[derive(Debug, Default)]
+pub(super) struct Claims {
+    files: BTreeMap<String, File>,
+    claimants: BTreeMap<Key, BTreeSet<String>>,
+    served: BTreeMap<Key, Object>,
+}
+
+impl Claims {
+    /// The file has been read; gives what follows from it.
+    pub(super) fn update(&mut self, name: &str, reading: Result<Reading, Problem>) -> Vec<Event> {
+        let file = self.files.entry(name.to_owned()).or_default();
+        let old = std::mem::take(&mut file.claims);
+        file.problems.clear();
+        match reading {
+            Ok(reading) => {
+                for found in reading.objects {
+                    file.take(name, found, &old);
+                }
+            }
+            Err(mut problem) => {
+                if !old.is_empty() {
+                    problem.text.push_str("; what the file said before stays in force");
+                }
+                file.problems.push(problem);
+                file.claims.clone_from(&old);
+            }
+        }
+        let touched: BTreeSet<Key> = old.keys().chain(file.claims.keys()).cloned().collect();
+        self.settle(name, &touched)
+    }
+
+    /// The file is gone; gives what follows from it.
+    pub(super) fn remove(&mut self, name: &str) -> Vec<Event> {
+        let Some(file) = self.files.get_mut(name) else { return Vec::new() };
+        file.problems.clear();
+        let touched: BTreeSet<Key> = std::mem::take(&mut file.claims).into_keys().collect();
+        let events = self.settle(name, &touched);
+        self.files.remove(name);
+        events
+    }
+
+    /// Serves the first claim of each of these objects, and tells the problems of all files that are concerned.
+    fn settle(&mut self, name: &str, touched: &BTreeSet<Key>) -> Vec<Event> {
+        let mut events = Vec::new();
+        let mut concerned = BTreeSet::from([name.to_owned()]);
+        for key in touched {
+            let claimants = self.claimants.entry(key.clone()).or_default();
+            if self.files.get(name).is_some_and(|file| file.claims.contains_key(key)) {
+                claimants.insert(name.to_owned());
+            } else {
+                claimants.remove(name);
+            }
+            concerned.extend(claimants.iter().cloned());
+            let winner = claimants.first().and_then(|file| self.files.get(file)?.claims.get(key));
+            match winner.map(|claim| &claim.object) {
+                Some(object) if self.served.get(key) != Some(object) => {
+                    self.served.insert(key.clone(), object.clone());
+                    events.push(Event::Change(Change::Upsert(object.clone())));
+                }
+                Some(_) => {}
+                None => {
+                    self.claimants.remove(key);
+                    if self.served.remove(key).is_some() {
+                        events.push(Event::Change(Change::Delete(key.clone())));
+                    }
+                }
+            }
+        }
+        for file in concerned {
+            self.tell(&file, &mut events);
+        }
+        events
+    }
+
+    fn tell(&mut self, name: &str, events: &mut Vec<Event>) {
+        let Some(file) = self.files.get(name) else { return };
+        let mut problems = file.problems.clone();
+        for (key, claim) in &file.claims {
+            let first = self.claimants.get(key).and_then(BTreeSet::first);
+            if let Some(first) = first.filter(|first| *first != name) {
+                problems.push(Problem {
+                    file: name.to_owned(),
+                    place: Some(claim.place),
+                    object: Some(key.clone()),
+                    field: None,
+                    text: format!("also in {first}, which comes first by name and is served; remove one of the two"),
+                });
+            }
+        }
+        problems.sort_by_key(|problem| problem.place);
+        let Some(file) = self.files.get_mut(name) else { return };
+        if file.told == problems {
+            return;
+        }
+        if !file.told.is_empty() {
+            events.push(Event::Solved { file: name.to_owned() });
+        }
+        events.extend(problems.iter().cloned().map(Event::Problem));
+        file.told = problems;
+    }
+}
+
+impl File {
+    fn take(&mut self, name: &str, found: Found, old: &BTreeMap<Key, Claim>) {
+        let Found { key, place, object, faults } = found;
+        if let Some(first) = self.claims.get(&key) {
+            let text = format!("given twice in this file; the one in line {} is served, remove one", first.place.line);
+            let file = name.to_owned();
+            self.problems.push(Problem { file, place: Some(place), object: Some(key), field: None, text });
+            return;
+        }
+        let before = old.get(&key);
+        let good_before = before.filter(|claim| claim.complete);
+        let stays = "; the last good version stays in force";
+        for (place, fault) in &faults {
+            let follows = match (good_before, object.is_some(), fault.left_out) {
+                (Some(_), _, _) => stays.to_owned(),
+                (None, true, Some(left_out)) => format!("; {left_out}"),
+                (None, _, _) if before.is_some() => stays.to_owned(),
+                (None, _, _) => "; the object is not served until this is mended".to_owned(),
+            };
+            self.problems.push(Problem {
+                file: name.to_owned(),
+                place: Some(*place),
+                object: Some(key.clone()),
+                field: Some(fault.path.to_string()),
+                text: format!("{}{follows}", fault.text),
+            });
+        }
+        let claim = match object {
+            Some(object) if faults.is_empty() => Some(Claim { object, complete: true, place }),
+            Some(object) => good_before.cloned().or(Some(Claim { object, complete: false, place })),
+            None if faults.is_empty() => None,
+            None => before.cloned(),
+        };
+        if let Some(claim) = claim {
+            self.claims.insert(key, Claim { place, ..claim });
+        }
+    }
+}
