@@ -10,6 +10,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use sluice_policy::reference::verdict_linear;
 use sluice_policy::{Compiler, Direction, FlowView, Identities, Model, Pod, Verdict, compile};
+use sluice_wire::{Addr, Proto};
 
 const DIRECTIONS: [Direction; 2] = [Direction::Ingress, Direction::Egress];
 
@@ -25,6 +26,8 @@ proptest! {
         model in model(),
         flows in vec((addr(), proto(), port()), 48),
     ) {
+        let mut flows = flows;
+        flows.extend(model.pods.iter().flat_map(|pod| to_named_ports(pod)));
         let identities = identities(&model);
         let mut compiler = Compiler::default();
         let mut pass = compiler.pass(&model, &identities);
@@ -136,14 +139,20 @@ proptest! {
         let identities = identities(&model);
         let policy = compile(&model, &identities, &local);
         for direction in DIRECTIONS {
-            let flow = FlowView { peer: identities.lookup(peer_addr), peer_addr, proto: sluice_wire::Proto::TCP, dport: 80 };
+            let flow = FlowView { peer: identities.lookup(peer_addr), peer_addr, proto: Proto::TCP, dport: 80 };
             let expected = verdict_linear(&model, direction, &local, peer_addr, flow.proto, flow.dport);
             prop_assert_eq!(policy.verdict(direction, &flow), expected);
         }
     }
 }
 
-fn owner(model: &Model, at: sluice_wire::Addr) -> Option<&Arc<Pod>> {
+/// Random flows seldom meet a pod at a port that it names.
+fn to_named_ports(pod: &Pod) -> impl Iterator<Item = (Addr, Proto, u16)> {
+    let ports = pod.named_ports.iter();
+    ports.flat_map(|named| pod.addrs.iter().map(|&addr| (addr, named.proto, named.port)))
+}
+
+fn owner(model: &Model, at: Addr) -> Option<&Arc<Pod>> {
     let claims = model
         .pods
         .iter()
