@@ -273,3 +273,36 @@ fn what_follows_the_datagram_is_not_the_inner_frames() {
     let inner = decapsulate(&frame, &outer, 8472, Vni::new(0x0a_0b0c).unwrap()).unwrap();
     assert_eq!((inner.offset, inner.end), (50, 34 + 56));
 }
+
+#[test]
+fn an_outer_checksum_that_comes_to_zero_is_sent_as_all_ones() {
+    let template = Template::new(&tunnel(true, false)).unwrap();
+    let held = |frame: &[u8]| u16::from_be_bytes([frame[60], frame[61]]);
+    let src_port = held(&encapsulate(&template, &[3; 60], 0, 0, None));
+    let frame = encapsulate(&template, &[3; 60], src_port, 0, None);
+    assert_eq!(held(&frame), 0xffff);
+    assert!(verify_transport(&frame, &ip(&frame)));
+}
+
+#[test]
+fn a_datagram_shorter_than_its_packet_does_not_spoil_the_shortcut() {
+    // Its checksum says nothing about the four bytes behind it (RFC 9868 puts options there).
+    let mut inner = Vec::new();
+    PacketBuilder::ethernet2([9; 6], [8; 6])
+        .ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64)
+        .udp(1, 2)
+        .write(&mut inner, b"data")
+        .unwrap();
+    inner.extend([0xde, 0xad, 0xbe, 0xef]);
+    inner[17] += 4;
+    inner[24..26].fill(0);
+    let check = sum(&inner[14..34]).checksum();
+    inner[24..26].copy_from_slice(&check.to_be_bytes());
+    let p = ip(&inner);
+    assert!(verify_transport(&inner, &p));
+    let template = Template::new(&tunnel(true, false)).unwrap();
+    assert!(verify_transport(
+        &encapsulate(&template, &inner, 50000, 0, Some(&p)),
+        &ip(&encapsulate(&template, &inner, 50000, 0, None))
+    ));
+}

@@ -3,9 +3,9 @@
 use crate::checksum::as_partial;
 use crate::sample::{L4, Sample, address, ip, sample};
 use proptest::prelude::*;
-use sluice_wire::checksum::verify_transport;
+use sluice_wire::checksum::{complete, verify_transport};
 use sluice_wire::rewrite::{apply, decrement_ttl, set_dscp, set_ecn, set_macs};
-use sluice_wire::{Addr, Checksum, MacAddr, Rewrite};
+use sluice_wire::{Addr, Checksum, Gso, GsoKind, MacAddr, Rewrite, SegmentPlan};
 
 /// An address and a port.
 type End = ([u8; 16], u16);
@@ -227,4 +227,42 @@ fn macs_are_destination_first() {
     assert_eq!(frame, [1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 0, 0]);
     set_macs(&mut frame[..11], MacAddr::BROADCAST, MacAddr::BROADCAST);
     assert_eq!(frame[..12], [1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2]);
+}
+
+#[test]
+fn a_udp_checksum_that_comes_to_zero_is_sent_as_all_ones() {
+    for v6 in [false, true] {
+        let mut s = Sample::plain(v6, L4::Udp);
+        s.sport = 0;
+        let mut frame = s.frame();
+        let p = ip(&frame);
+        let field = usize::from(p.l4) + 6;
+        // The port that the checksum of all else amounts to makes the sum come out as all ones.
+        s.sport = u16::from_be_bytes([frame[field], frame[field + 1]]);
+        let r = Rewrite {
+            src: Some((s.src(), s.sport)),
+            dst: None,
+        };
+        assert!(apply(&mut frame, &p, Checksum::Unverified, &r));
+        assert_eq!(frame[field..field + 2], [0xff, 0xff]);
+        assert_eq!(frame, s.frame());
+
+        let mut partial = as_partial(&s, &frame);
+        assert!(complete(&mut partial, p.l4, 6));
+        assert_eq!(partial, frame);
+
+        let plan = SegmentPlan::new(
+            &frame,
+            &ip(&frame),
+            Gso {
+                kind: GsoKind::Udp,
+                size: 100,
+                ecn: false,
+            },
+        )
+        .unwrap();
+        let mut segment = vec![0; plan.segment_len(0)];
+        assert!(plan.write(0, &frame, &mut segment));
+        assert_eq!(segment, frame);
+    }
 }
