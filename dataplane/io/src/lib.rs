@@ -1,11 +1,13 @@
 //! Decides how frames move between the node and its ports: one trait, [`PacketIo`], and the devices behind it.
 //! It never looks into a packet further than a device's own offload header asks for.
 
+pub mod afxdp;
 pub mod memory;
 pub mod netns;
 pub mod pcap;
 pub mod ready;
 pub mod tap;
+pub mod xdp;
 
 mod port;
 #[cfg(test)]

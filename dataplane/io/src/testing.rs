@@ -106,11 +106,11 @@ pub(crate) fn collect(
 
 type Work = Box<dyn FnOnce() + Send>;
 
-/// A network namespace of its own, alive as long as its thread; nothing is left behind, also not by a panic.
+/// A network namespace of its own (and private mounts), alive as long as its thread; nothing is left behind, also not by a panic.
 pub(crate) struct Namespace {
     work: Option<mpsc::Sender<Work>>,
     thread: Option<std::thread::JoinHandle<()>>,
-    tid: i32,
+    pub(crate) tid: i32,
 }
 
 impl Namespace {
@@ -118,7 +118,18 @@ impl Namespace {
         let (work, queue) = mpsc::channel::<Work>();
         let (tell, told) = mpsc::channel();
         let thread = std::thread::spawn(move || {
-            let made = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET);
+            use nix::mount::{MsFlags, mount};
+            use nix::sched::{CloneFlags, unshare};
+            // Mounts of its own too, so that a BPF file system that a test mounts goes with the thread.
+            let made = unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS).and_then(|()| {
+                mount(
+                    None::<&str>,
+                    "/",
+                    None::<&str>,
+                    MsFlags::MS_REC | MsFlags::MS_PRIVATE,
+                    None::<&str>,
+                )
+            });
             tell.send(made.map(|()| nix::unistd::gettid().as_raw())).unwrap();
             queue.into_iter().for_each(|work| work());
         });

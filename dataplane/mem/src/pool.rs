@@ -238,6 +238,12 @@ impl Pool {
         Ok(())
     }
 
+    /// About how many chunks this pool could hand out now: its cache, and the depot as if all its batches were full.
+    #[inline]
+    pub fn about(&self) -> usize {
+        self.cache.len() + self.memory.0.depot.len() * BATCH
+    }
+
     /// Chunks in this cache.
     pub fn cached(&self) -> usize {
         self.cache.len()

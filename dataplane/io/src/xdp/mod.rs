@@ -1,0 +1,19 @@
+//! Decides which frames of an uplink are Sluice's and which stay the kernel's. It never moves one.
+//!
+//! A small XDP program (`sluice_uplink.bpf.c`) sends to the AF_XDP socket of the queue a frame came in by:
+//! - UDP to the tunnel port of one of the node's addresses;
+//! - anything to a service's address and port, or to a node port of one of the node's addresses;
+//! - replies to ports of the node's addresses that are owned for masquerading, and echo replies to owned identifiers;
+//! - ICMP errors that quote one of these.
+//!
+//! All else, among it fragments, VLAN tags and what cannot be parsed, passes to the kernel. What is ours while no socket
+//! lives is dropped, as the kernel's answer (a reset, port unreachable) would end connections that the next agent takes up.
+
+mod pin;
+mod ports;
+mod steering;
+#[cfg(test)]
+mod tests;
+
+pub use ports::OwnedPorts;
+pub use steering::{MAX_FRONTENDS, MAX_NODE_ADDRESSES, MAX_QUEUES, Steering, SteeringError};

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+// Decides which frames of an uplink go to Sluice's AF_XDP sockets; everything else is the kernel's.
+// It changes no byte of any frame. src/xdp/steering.rs fills the maps and must agree on their shapes.
+#include <linux/bpf.h>
+#include <linux/types.h>
+
+#define SEC(name) __attribute__((section(name), used))
+#define INLINE static inline __attribute__((always_inline))
+#define __uint(name, val) int(*name)[val]
+#define __type(name, val) typeof(val) *name
+#define be16(x) __builtin_bswap16(x)
+
+static void *(*const map_lookup)(void *map, const void *key) = (void *)BPF_FUNC_map_lookup_elem;
+static long (*const redirect_map)(void *map, __u64 key, __u64 flags) = (void *)BPF_FUNC_redirect_map;
+
+// IPv4 as ::ffff:a.b.c.d, as in the Rust type of that name.
+struct addr {
+    __u32 w[4];
+};
+
+struct frontend {
+    struct addr addr;
+    __be16 port;
+    __u8 proto;
+    __u8 zero;
+};
+
+struct {
+    __uint(type, BPF_MAP_TYPE_XSKMAP);
+    __uint(max_entries, 256);
+    __type(key, __u32);
+    __type(value, __u32);
+} xsks SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, 1024);
+    __type(key, struct addr);
+    __type(value, __u8);
+} node_addrs SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, 262144);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, struct frontend);
+    __type(value, __u8);
+} frontends SEC(".maps");
+
+// Tables of one bit a port, 1024 words each; user space writes them through a mapping.
+enum { SNAT_TCP, SNAT_UDP, SNAT_SCTP, ECHO_V4, ECHO_V6, NODEPORT_TCP, NODEPORT_UDP, NODEPORT_SCTP, TABLES };
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, TABLES * 1024);
+    __uint(map_flags, BPF_F_MMAPABLE);
+    __type(key, __u32);
+    __type(value, __u64);
+} ports SEC(".maps");
+
+const volatile __u16 tunnel_port = 8472;
+
+enum { ICMP4 = 1, TCP = 6, UDP = 17, ICMP6 = 58, SCTP = 132 };
+
+// The headers as far as they are read. Packed: nothing is aligned behind 14 bytes of Ethernet.
+struct ipv4 {
+    __u8 version_len, tos;
+    __be16 len, id, fragment;
+    __u8 ttl, proto;
+    __be16 sum;
+    __u32 src, dst;
+} __attribute__((packed));
+
+struct ipv6 {
+    __u8 version, rest[3];
+    __be16 len;
+    __u8 next, hops;
+    struct addr src, dst;
+} __attribute__((packed));
+
+struct two_ports {
+    __be16 src, dst;
+};
+
+struct icmp {
+    __u8 type, code;
+    __be16 sum, id, seq;
+};
+
+INLINE struct addr mapped(__u32 v4) {
+    struct addr a = {{0, 0, __builtin_bswap32(0xffff), v4}};
+    return a;
+}
+
+INLINE int bit(__u32 table, __u16 port) {
+    __u32 at = table << 10 | port >> 6;
+    __u64 *word = map_lookup(&ports, &at);
+    return word && (*word >> (port & 63) & 1);
+}
+
+// 0 TCP, 1 UDP, 2 SCTP, which is their order among the tables; -1 anything else.
+INLINE int kind(__u8 proto) {
+    return proto == TCP ? 0 : proto == UDP ? 1 : proto == SCTP ? 2 : -1;
+}
+
+INLINE int is_node(const struct addr *a) { return map_lookup(&node_addrs, a) != 0; }
+
+INLINE int is_frontend(const struct addr *a, __be16 port, __u8 proto) {
+    struct frontend key = {*a, port, proto, 0};
+    return map_lookup(&frontends, &key) != 0;
+}
+
+// Whether (addr, port) is an end of ours: a service, or a port of this node that we own.
+INLINE int our_end(const struct addr *a, int node, __be16 port, __u8 proto, int k) {
+    if (is_frontend(a, port, proto))
+        return 1;
+    return node && (bit(NODEPORT_TCP + k, be16(port)) || bit(SNAT_TCP + k, be16(port)));
+}
+
+// Whether the packet that an ICMP error quotes was sent by us; `dst` is where the error goes.
+INLINE int our_quote(const struct addr *dst, int node, int v6, void *at, void *end) {
+    struct addr src;
+    __u8 proto;
+    void *l4;
+    if (v6) {
+        struct ipv6 *ip = at;
+        if ((void *)(ip + 1) > end || ip->version >> 4 != 6)
+            return 0;
+        src = ip->src;
+        proto = ip->next;
+        l4 = ip + 1;
+    } else {
+        struct ipv4 *ip = at;
+        if ((void *)(ip + 1) > end || ip->version_len >> 4 != 4)
+            return 0;
+        __u32 len = (ip->version_len & 15) * 4;
+        if (len < sizeof(*ip) || ip->fragment & be16(0x1fff))
+            return 0;
+        src = mapped(ip->src);
+        proto = ip->proto;
+        l4 = at + len;
+    }
+    if (src.w[0] != dst->w[0] || src.w[1] != dst->w[1] || src.w[2] != dst->w[2] || src.w[3] != dst->w[3])
+        return 0;
+    // RFC 792 promises eight bytes of what was quoted.
+    struct icmp *first = l4;
+    if ((void *)(first + 1) > end)
+        return 0;
+    if (proto == (v6 ? ICMP6 : ICMP4))
+        return node && first->type == (v6 ? 128 : 8) && bit(v6 ? ECHO_V6 : ECHO_V4, be16(first->id));
+    int k = kind(proto);
+    if (k < 0)
+        return 0;
+    struct two_ports *p = l4;
+    if (node && proto == UDP && p->dst == be16(tunnel_port))
+        return 1;
+    return our_end(&src, node, p->src, proto, k);
+}
+
+INLINE int ours(const struct addr *dst, int v6, __u8 proto, void *l4, void *end) {
+    int node = is_node(dst);
+    if (proto == (v6 ? ICMP6 : ICMP4)) {
+        struct icmp *icmp = l4;
+        if ((void *)(icmp + 1) > end)
+            return 0;
+        __u8 type = icmp->type;
+        if (type == (v6 ? 129 : 0))
+            return node && bit(v6 ? ECHO_V6 : ECHO_V4, be16(icmp->id));
+        // Unreachable, too big, time exceeded, parameter problem; RFC 792 and RFC 4443 section 3.
+        if (v6 ? type >= 1 && type <= 4 : type == 3 || type == 11 || type == 12)
+            return our_quote(dst, node, v6, icmp + 1, end);
+        return 0;
+    }
+    int k = kind(proto);
+    if (k < 0)
+        return 0;
+    // A header cut short is the kernel's to complain about.
+    __u32 least = proto == TCP ? 20 : proto == UDP ? 8 : 12;
+    if (l4 + least > end)
+        return 0;
+    struct two_ports *p = l4;
+    if (node && proto == UDP && p->dst == be16(tunnel_port))
+        return 1;
+    return our_end(dst, node, p->dst, proto, k);
+}
+
+SEC("xdp.frags") int sluice_uplink(struct xdp_md *ctx) {
+    void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+    __be16 *ether_type = data + 12;
+    if (data + 14 > end)
+        return XDP_PASS;
+    struct addr dst;
+    int take;
+    if (*ether_type == be16(0x0800)) {
+        struct ipv4 *ip = data + 14;
+        if ((void *)(ip + 1) > end || ip->version_len >> 4 != 4)
+            return XDP_PASS;
+        __u32 len = (ip->version_len & 15) * 4;
+        // Fragments go to the kernel, which puts them together.
+        if (len < sizeof(*ip) || be16(ip->len) < len || ip->fragment & be16(0x3fff))
+            return XDP_PASS;
+        dst = mapped(ip->dst);
+        take = ours(&dst, 0, ip->proto, (void *)ip + len, end);
+    } else if (*ether_type == be16(0x86dd)) {
+        struct ipv6 *ip = data + 14;
+        if ((void *)(ip + 1) > end || ip->version >> 4 != 6)
+            return XDP_PASS;
+        dst = ip->dst;
+        take = ours(&dst, 1, ip->next, ip + 1, end);
+    } else {
+        return XDP_PASS;
+    }
+    // Without a live socket on this queue what is ours is dropped: the kernel would answer with a reset.
+    return take ? redirect_map(&xsks, ctx->rx_queue_index, XDP_DROP) : XDP_PASS;
+}
+
+char licence_text[] SEC("license") = "Apache-2.0";

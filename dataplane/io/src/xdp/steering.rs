@@ -1,0 +1,443 @@
+//! Decides what the XDP program knows, and keeps it attached over restarts. It never sees a frame.
+
+use super::pin;
+use super::ports::OwnedPorts;
+use crate::afxdp::Attach;
+use aya::maps::{HashMap, MapData, MapError, XskMap};
+use aya::programs::links::{FdLink, PinnedLink};
+use aya::programs::xdp::XdpLink;
+use aya::programs::{ProgramError, Xdp, XdpMode};
+use aya::{Ebpf, EbpfLoader};
+use sluice_wire::{Addr, Proto};
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+/// Most NIC queues.
+pub const MAX_QUEUES: u32 = 256;
+/// Most addresses of the node.
+pub const MAX_NODE_ADDRESSES: usize = 1024;
+/// Most (address, protocol, port) of services; memory is taken as they are added.
+pub const MAX_FRONTENDS: usize = 262_144;
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sluice_uplink.bpf.o"));
+const PROGRAM: &str = "sluice_uplink";
+
+/// Why frames cannot be steered.
+#[derive(Debug, thiserror::Error)]
+pub enum SteeringError {
+    /// The kernel does not take the program or its maps.
+    #[error("cannot load the uplink's XDP program: {what}. It needs Linux 6.1 or newer, CAP_BPF and CAP_NET_ADMIN")]
+    Load {
+        /// What the loader said, with causes.
+        what: String,
+    },
+    /// The pin directory is not usable.
+    #[error(
+        "cannot keep the XDP program's link in {}: {source}. It has to lie on a BPF file system: mount one \
+         (mount -t bpf bpffs /sys/fs/bpf), or run with CAP_SYS_ADMIN", directory.display()
+    )]
+    PinDirectory {
+        /// The directory.
+        directory: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The interface does not exist.
+    #[error("uplink {interface}: no such interface. `ip link` lists them; name one (uplink.interface)")]
+    Interface {
+        /// Its name.
+        interface: String,
+    },
+    /// Another program is there.
+    #[error(
+        "uplink {interface}: an XDP program of somebody else is attached. `bpftool net` names it; detach it \
+         (ip link set {interface} xdp off), or choose another uplink"
+    )]
+    Occupied {
+        /// Interface.
+        interface: String,
+    },
+    /// Neither way of attaching works.
+    #[error(
+        "uplink {interface}: cannot attach the XDP program, in the driver: {native}; in the generic path: {generic}"
+    )]
+    Attach {
+        /// Interface.
+        interface: String,
+        /// Refusal of the driver.
+        native: String,
+        /// Refusal of the generic path.
+        generic: String,
+    },
+    /// The link cannot be taken over or kept.
+    #[error("uplink {interface}: cannot {step}: {what}")]
+    Link {
+        /// Interface.
+        interface: String,
+        /// What was tried.
+        step: &'static str,
+        /// What went wrong.
+        what: String,
+    },
+    /// A map is full.
+    #[error("more than {limit} {what} cannot be steered; the rest stays with the kernel, unserved")]
+    Full {
+        /// What there is too much of.
+        what: &'static str,
+        /// How many are possible.
+        limit: usize,
+    },
+    /// A map cannot be changed.
+    #[error("cannot tell the XDP program about {what}: {source}")]
+    Map {
+        /// What it was about.
+        what: &'static str,
+        /// What the kernel said.
+        source: MapError,
+    },
+    /// Neither TCP, UDP nor SCTP.
+    #[error("protocol {proto} has no ports that could be steered")]
+    Protocol {
+        /// IP protocol number.
+        proto: u8,
+    },
+}
+
+/// Address, protocol, port, as `struct frontend` of the program.
+type FrontendKey = [u8; 20];
+
+struct Attached {
+    attach: Attach,
+    pin: PathBuf,
+    // Dropping it closes our descriptor; the pin keeps the program attached.
+    link: FdLink,
+}
+
+/// The program of one interface and its maps. Load, fill, then [`Self::attach`]: nothing is steered by empty maps.
+///
+/// Dropping the value leaves the program attached by its pin, without sockets: what is ours is dropped then, until the
+/// next agent attaches. Only [`Self::detach`] gives everything back to the kernel.
+pub struct Steering {
+    program: Ebpf,
+    sockets: XskMap<MapData>,
+    nodes: HashMap<MapData, [u8; 16], u8>,
+    frontends: HashMap<MapData, FrontendKey, u8>,
+    ports: OwnedPorts,
+    known_nodes: BTreeSet<[u8; 16]>,
+    known_frontends: BTreeSet<FrontendKey>,
+    known_ports: BTreeSet<(u8, u16)>,
+    attached: Option<Attached>,
+}
+
+impl Steering {
+    /// Loads the program with empty maps; nothing is attached yet. `tunnel_port` is the UDP port of the node's VTEP.
+    ///
+    /// # Errors
+    /// [`SteeringError::Load`].
+    pub fn load(tunnel_port: u16) -> Result<Self, SteeringError> {
+        let load = |what: &dyn Error| SteeringError::Load {
+            what: with_causes(what),
+        };
+        let missing = |name: &str| SteeringError::Load {
+            what: format!("map {name} is missing"),
+        };
+        let mut program = EbpfLoader::new()
+            .override_global("tunnel_port", &tunnel_port, true)
+            .load(OBJECT)
+            .map_err(|err| load(&err))?;
+        let mut take = |name: &str| program.take_map(name).ok_or_else(|| missing(name));
+        let (sockets, nodes, frontends, ports) =
+            (take("xsks")?, take("node_addrs")?, take("frontends")?, take("ports")?);
+        let aya::maps::Map::Array(ports) = ports else {
+            return Err(missing("ports"));
+        };
+        let ports = OwnedPorts::map(ports.fd().as_fd()).map_err(|err| load(&err))?;
+        let xdp: &mut Xdp = xdp(&mut program)?;
+        xdp.load().map_err(|err| load(&err))?;
+        Ok(Self {
+            program,
+            sockets: sockets.try_into().map_err(|err: MapError| load(&err))?,
+            nodes: nodes.try_into().map_err(|err: MapError| load(&err))?,
+            frontends: frontends.try_into().map_err(|err: MapError| load(&err))?,
+            ports,
+            known_nodes: BTreeSet::new(),
+            known_frontends: BTreeSet::new(),
+            known_ports: BTreeSet::new(),
+            attached: None,
+        })
+    }
+
+    /// Attaches to an interface of the caller's network namespace: takes the place of the program that an earlier agent
+    /// left there, without a gap, or attaches anew, in the driver if possible. The link is pinned in `pin_directory`.
+    ///
+    /// # Errors
+    /// See [`SteeringError`]; what was attached before stays as it was.
+    pub fn attach(&mut self, interface: &str, pin_directory: &Path) -> Result<Attach, SteeringError> {
+        let gone = || SteeringError::Interface {
+            interface: interface.to_owned(),
+        };
+        let ifindex = nix::net::if_::if_nametoindex(interface).map_err(|_| gone())?;
+        pin::ensure_bpffs(pin_directory)?;
+        pin::sweep(pin_directory);
+        for attach in [Attach::Native, Attach::Generic] {
+            let path = pin::path(pin_directory, ifindex, attach);
+            if let Some(link) = self.take_over(interface, &path)? {
+                self.attached = Some(Attached {
+                    attach,
+                    pin: path,
+                    link,
+                });
+                tracing::info!(interface, ?attach, "replaced the XDP program of an earlier run");
+                return Ok(attach);
+            }
+        }
+        let (attach, link) = self.attach_anew(interface, ifindex)?;
+        let path = pin::path(pin_directory, ifindex, attach);
+        let link = link.pin(&path).map_err(|err| fail(interface, "pin the link", &err))?;
+        self.attached = Some(Attached {
+            attach,
+            pin: path,
+            link: link.into(),
+        });
+        Ok(attach)
+    }
+
+    /// Puts our program in the place of the one behind a pin; `None` when there is no pin, or only a dead one.
+    fn take_over(&mut self, interface: &str, path: &Path) -> Result<Option<FdLink>, SteeringError> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let link = PinnedLink::from_pin(path).map_err(|err| fail(interface, "open the pinned link", &err))?;
+        let link = XdpLink::try_from(FdLink::from(link)).map_err(|err| fail(interface, "use the pinned link", &err))?;
+        match xdp(&mut self.program)?.attach_to_link(link) {
+            Ok(id) => self.take_link(interface, id).map(Some),
+            // The interface was deleted since (ENOLINK): nothing is attached by this link any more.
+            Err(err) if errno(&err) == Some(libc::ENOLINK) => {
+                fs::remove_file(path).map_err(|err| fail(interface, "remove a dead pin", &err))?;
+                Ok(None)
+            }
+            Err(err) => Err(fail(interface, "replace the earlier program", &err)),
+        }
+    }
+
+    fn take_link(&mut self, interface: &str, id: aya::programs::xdp::XdpLinkId) -> Result<FdLink, SteeringError> {
+        let link = xdp(&mut self.program)?
+            .take_link(id)
+            .map_err(|err| fail(interface, "take the link", &err))?;
+        // aya attaches by netlink where the kernel refuses a link; such a program would go with us, so it is not wanted.
+        link.try_into().map_err(|_| {
+            fail(
+                interface,
+                "attach by a link",
+                &io::Error::from_raw_os_error(libc::EINVAL),
+            )
+        })
+    }
+
+    fn attach_anew(&mut self, interface: &str, ifindex: u32) -> Result<(Attach, FdLink), SteeringError> {
+        let mut refusals = Vec::with_capacity(2);
+        for (attach, mode) in [(Attach::Native, XdpMode::Driver), (Attach::Generic, XdpMode::Skb)] {
+            let outcome = match xdp(&mut self.program)?.attach_to_if_index(ifindex, mode) {
+                Ok(id) => self.take_link(interface, id),
+                Err(err) if matches!(errno(&err), Some(libc::EBUSY | libc::EEXIST)) => {
+                    return Err(SteeringError::Occupied {
+                        interface: interface.to_owned(),
+                    });
+                }
+                Err(err) => Err(fail(interface, "attach", &err)),
+            };
+            match outcome {
+                Ok(link) => return Ok((attach, link)),
+                Err(SteeringError::Link { what, .. }) => refusals.push(what),
+                Err(other) => return Err(other),
+            }
+        }
+        let [native, generic] = [0, 1].map(|at| refusals.get(at).cloned().unwrap_or_default());
+        Err(SteeringError::Attach {
+            interface: interface.to_owned(),
+            native,
+            generic,
+        })
+    }
+
+    /// Where the program runs; `None` before it is attached.
+    pub fn mode(&self) -> Option<Attach> {
+        self.attached.as_ref().map(|attached| attached.attach)
+    }
+
+    /// Kernel's ids of the link and of the program; `None` before it is attached.
+    pub fn ids(&self) -> Option<(u32, u32)> {
+        let info = self.attached.as_ref()?.link.info().ok()?;
+        Some((info.id(), info.program_id()))
+    }
+
+    /// Steers the traffic of exactly these addresses of the node. Additions come before removals.
+    ///
+    /// # Errors
+    /// [`SteeringError::Full`] or [`SteeringError::Map`]; the change is made in part then.
+    pub fn set_node_addresses(&mut self, addresses: &[Addr]) -> Result<(), SteeringError> {
+        let wanted = addresses.iter().map(|a| *a.octets()).collect();
+        let limit = (MAX_NODE_ADDRESSES, "node addresses");
+        apply(&mut self.nodes, &mut self.known_nodes, &wanted, limit)
+    }
+
+    /// Steers traffic to exactly these service addresses and ports (host order). Additions come before removals.
+    ///
+    /// # Errors
+    /// [`SteeringError::Full`] or [`SteeringError::Map`]; the change is made in part then.
+    pub fn set_frontends(&mut self, frontends: &[(Addr, Proto, u16)]) -> Result<(), SteeringError> {
+        let wanted = frontends
+            .iter()
+            .map(|(addr, proto, port)| frontend_key(*addr, *proto, *port))
+            .collect();
+        let limit = (MAX_FRONTENDS, "service addresses and ports");
+        apply(&mut self.frontends, &mut self.known_frontends, &wanted, limit)
+    }
+
+    /// Steers exactly these node ports (host order) of all the node's addresses. Additions come before removals.
+    ///
+    /// # Errors
+    /// [`SteeringError::Protocol`] for others than TCP, UDP and SCTP; nothing is changed then.
+    pub fn set_node_ports(&mut self, ports: &[(Proto, u16)]) -> Result<(), SteeringError> {
+        let wanted: BTreeSet<(u8, u16)> = ports.iter().map(|(proto, port)| (proto.0, *port)).collect();
+        if let Some((proto, _)) = wanted.iter().find(|(proto, _)| ![6, 17, 132].contains(proto)) {
+            return Err(SteeringError::Protocol { proto: *proto });
+        }
+        for &(proto, port) in wanted.difference(&self.known_ports) {
+            self.ports.node_port(Proto(proto), port, true)?;
+        }
+        for &(proto, port) in self.known_ports.difference(&wanted) {
+            self.ports.node_port(Proto(proto), port, false)?;
+        }
+        self.known_ports = wanted;
+        Ok(())
+    }
+
+    /// The ports owned for masquerading, to change without a system call from any thread.
+    pub fn owned_ports(&self) -> OwnedPorts {
+        self.ports.clone()
+    }
+
+    /// Feeds a queue's frames to its socket; when the socket is closed, the kernel forgets it.
+    ///
+    /// # Errors
+    /// [`SteeringError::Full`] from queue 256 on, else [`SteeringError::Map`].
+    pub fn set_socket(&mut self, queue: u32, socket: BorrowedFd<'_>) -> Result<(), SteeringError> {
+        if queue >= MAX_QUEUES {
+            return Err(SteeringError::Full {
+                what: "queues",
+                limit: MAX_QUEUES as usize,
+            });
+        }
+        self.sockets
+            .set(queue, socket.as_raw_fd(), 0)
+            .map_err(|source| SteeringError::Map {
+                what: "a socket",
+                source,
+            })
+    }
+
+    /// Takes the program off the interface for good: link, pin, program and maps go, the kernel has everything back.
+    ///
+    /// # Errors
+    /// The pin cannot be removed; the program stays attached then.
+    pub fn detach(self) -> Result<(), SteeringError> {
+        let Some(attached) = self.attached else { return Ok(()) };
+        fs::remove_file(&attached.pin).map_err(|err| {
+            let directory = attached.pin.clone();
+            SteeringError::PinDirectory { directory, source: err }
+        })
+    }
+
+    #[cfg(test)]
+    pub(super) fn program(&mut self) -> &mut Xdp {
+        xdp(&mut self.program).unwrap()
+    }
+}
+
+fn xdp(program: &mut Ebpf) -> Result<&mut Xdp, SteeringError> {
+    let missing = || SteeringError::Load {
+        what: format!("program {PROGRAM} is missing"),
+    };
+    program
+        .program_mut(PROGRAM)
+        .ok_or_else(missing)?
+        .try_into()
+        .map_err(|_| missing())
+}
+
+fn fail(interface: &str, step: &'static str, err: &dyn Error) -> SteeringError {
+    SteeringError::Link {
+        interface: interface.to_owned(),
+        step,
+        what: with_causes(err),
+    }
+}
+
+/// The error number at the bottom of aya's errors.
+fn errno(err: &(dyn Error + 'static)) -> Option<i32> {
+    let own = err.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+    let syscall = match err.downcast_ref::<ProgramError>() {
+        Some(ProgramError::SyscallError(call)) => call.io_error.raw_os_error(),
+        _ => None,
+    };
+    own.or(syscall).or_else(|| errno(err.source()?))
+}
+
+fn with_causes(err: &dyn Error) -> String {
+    let mut text = err.to_string();
+    let mut cause = err.source();
+    while let Some(inner) = cause {
+        let more = inner.to_string();
+        if !text.ends_with(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = inner.source();
+    }
+    text
+}
+
+fn frontend_key(addr: Addr, proto: Proto, port: u16) -> FrontendKey {
+    let mut key = [0; 20];
+    key[..16].copy_from_slice(addr.octets());
+    key[16..18].copy_from_slice(&port.to_be_bytes());
+    key[18] = proto.0;
+    key
+}
+
+/// Makes the map hold exactly `wanted`, of which `known` is there already, and keeps `known` true also on an error.
+fn apply<K: aya::Pod + Ord>(
+    map: &mut HashMap<MapData, K, u8>,
+    known: &mut BTreeSet<K>,
+    wanted: &BTreeSet<K>,
+    (limit, what): (usize, &'static str),
+) -> Result<(), SteeringError> {
+    if wanted.len() > limit {
+        return Err(SteeringError::Full { what, limit });
+    }
+    let (add, remove): (Vec<K>, Vec<K>) = (
+        wanted.difference(known).copied().collect(),
+        known.difference(wanted).copied().collect(),
+    );
+    // Where both do not fit at once, room has to be made first.
+    let mut remove = remove.into_iter();
+    for key in add {
+        if known.len() == limit
+            && let Some(old) = remove.next()
+        {
+            map.remove(&old).map_err(|source| SteeringError::Map { what, source })?;
+            known.remove(&old);
+        }
+        map.insert(key, 1, 0)
+            .map_err(|source| SteeringError::Map { what, source })?;
+        known.insert(key);
+    }
+    for old in remove {
+        map.remove(&old).map_err(|source| SteeringError::Map { what, source })?;
+        known.remove(&old);
+    }
+    Ok(())
+}

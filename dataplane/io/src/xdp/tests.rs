@@ -1,0 +1,459 @@
+//! The program in the kernel against a slow twin in Rust, by test runs of single frames; and its life over restarts.
+
+use super::*;
+use crate::afxdp::Attach;
+use crate::testing::{Namespace, until};
+use aya::programs::{TestRun, TestRunOptions};
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+use sluice_wire::{Addr, Proto};
+use std::path::Path;
+
+const TUNNEL: u16 = 8472;
+const NODE4: Addr = Addr::v4([192, 0, 2, 11]);
+const NODE6: Addr = Addr::v6([0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x11]);
+const SERVICE4: Addr = Addr::v4([203, 0, 113, 5]);
+const SERVICE6: Addr = Addr::v6([0xfd, 0, 0, 0x96, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x0a]);
+const OTHER4: Addr = Addr::v4([198, 51, 100, 7]);
+const OTHER6: Addr = Addr::v6([0xfd, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7]);
+const PINS: &str = "/sys/fs/bpf/sluice";
+const XDP_DROP: u32 = 1;
+const XDP_PASS: u32 = 2;
+
+/// A program that owns one of everything.
+fn filled() -> Steering {
+    let mut steering = Steering::load(TUNNEL).unwrap_or_else(|err| panic!("this test needs root: {err}"));
+    steering.set_node_addresses(&[NODE4, NODE6]).unwrap();
+    steering
+        .set_frontends(&[
+            (SERVICE4, Proto::TCP, 80),
+            (SERVICE6, Proto::UDP, 53),
+            (NODE4, Proto::SCTP, 5000),
+        ])
+        .unwrap();
+    steering
+        .set_node_ports(&[(Proto::TCP, 30_080), (Proto::UDP, 30_053), (Proto::SCTP, 30_132)])
+        .unwrap();
+    let owned = steering.owned_ports();
+    for (proto, port) in [
+        (Proto::TCP, 40_001),
+        (Proto::UDP, 40_002),
+        (Proto::SCTP, 40_003),
+        (Proto::ICMP, 77),
+        (Proto::ICMPV6, 78),
+    ] {
+        assert!(owned.own(proto, port, true));
+    }
+    steering
+}
+
+fn verdict(steering: &mut Steering, frame: &[u8]) -> u32 {
+    let options = TestRunOptions {
+        data_in: Some(frame),
+        ..TestRunOptions::new()
+    };
+    steering.program().test_run(options).unwrap().return_value
+}
+
+/// Whether a frame is ours by the list in the module's documentation, written down again without any cleverness.
+fn twin(frame: &[u8]) -> bool {
+    twin_parts(frame).unwrap_or(false)
+}
+
+fn owned(node: bool, addr: Addr, proto: u8, port: u16) -> bool {
+    let service = [(SERVICE4, 6, 80), (SERVICE6, 17, 53), (NODE4, 132, 5000)].contains(&(addr, proto, port));
+    let local = [
+        (6, 30_080),
+        (17, 30_053),
+        (132, 30_132),
+        (6, 40_001),
+        (17, 40_002),
+        (132, 40_003),
+    ];
+    service || node && local.contains(&(proto, port))
+}
+
+fn half(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
+}
+
+/// Source, destination, protocol, what follows; `whole` refuses every fragment, else only later ones.
+fn packet(v6: bool, bytes: &[u8], whole: bool) -> Option<(Addr, Addr, u8, &[u8])> {
+    if v6 {
+        let header = bytes.get(..40).filter(|h| h[0] >> 4 == 6)?;
+        let addr = |at: usize| Addr::v6(header[at..at + 16].try_into().unwrap());
+        return Some((addr(8), addr(24), header[6], &bytes[40..]));
+    }
+    let header = bytes.get(..20).filter(|h| h[0] >> 4 == 4)?;
+    let len = usize::from(header[0] & 15) * 4;
+    let addr = |at: usize| Addr::v4(header[at..at + 4].try_into().unwrap());
+    let fragment = half(header, 6)? & if whole { 0x3fff } else { 0x1fff };
+    if len < 20 || fragment != 0 || whole && usize::from(half(header, 2)?) < len {
+        return None;
+    }
+    Some((addr(12), addr(16), header[9], bytes.get(len..)?))
+}
+
+fn twin_parts(frame: &[u8]) -> Option<bool> {
+    let v6 = match half(frame, 12)? {
+        0x0800 => false,
+        0x86dd => true,
+        _ => return None,
+    };
+    let (_, dst, proto, l4) = packet(v6, frame.get(14..)?, true)?;
+    let node = dst == NODE4 || dst == NODE6;
+    let (icmp, reply, request, echo) = if v6 { (58, 129, 128, 78) } else { (1, 0, 8, 77) };
+    if proto == icmp {
+        let header = l4.get(..8)?;
+        if header[0] == reply {
+            return Some(node && half(header, 4)? == echo);
+        }
+        let error = if v6 {
+            (1..=4).contains(&header[0])
+        } else {
+            [3, 11, 12].contains(&header[0])
+        };
+        let (src, _, proto, l4) = packet(v6, &l4[8..], false).filter(|_| error)?;
+        let first = l4.get(..8).filter(|_| src == dst)?;
+        if proto == icmp {
+            return Some(node && first[0] == request && half(first, 4)? == echo);
+        }
+        return Some(node && proto == 17 && half(first, 2)? == TUNNEL || owned(node, src, proto, half(first, 0)?));
+    }
+    let least = match proto {
+        6 => 20,
+        17 => 8,
+        132 => 12,
+        _ => return None,
+    };
+    let header = l4.get(..least)?;
+    let port = half(header, 2)?;
+    Some(node && proto == 17 && port == TUNNEL || owned(node, dst, proto, port))
+}
+
+fn ip(src: Addr, dst: Addr, proto: u8, payload: &[u8]) -> Vec<u8> {
+    let mut out;
+    if dst.is_v4() {
+        out = vec![0x45, 0, 0, 0, 0, 0, 0, 0, 64, proto, 0, 0];
+        out[2..4].copy_from_slice(&((20 + payload.len()) as u16).to_be_bytes());
+        out.extend_from_slice(&src.v4_octets());
+        out.extend_from_slice(&dst.v4_octets());
+    } else {
+        out = vec![0x60, 0, 0, 0, 0, 0, proto, 64];
+        out[4..6].copy_from_slice(&(payload.len() as u16).to_be_bytes());
+        out.extend_from_slice(src.octets());
+        out.extend_from_slice(dst.octets());
+    }
+    out.extend_from_slice(payload);
+    out
+}
+
+fn ether(packet: &[u8]) -> Vec<u8> {
+    let kind: [u8; 2] = if packet[0] >> 4 == 4 { [8, 0] } else { [0x86, 0xdd] };
+    [&[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2], kind.as_slice(), packet].concat()
+}
+
+fn l4(sport: u16, dport: u16) -> Vec<u8> {
+    [sport.to_be_bytes().as_slice(), &dport.to_be_bytes(), &[0; 16]].concat()
+}
+
+fn icmp(kind: u8, id: u16, quoted: &[u8]) -> Vec<u8> {
+    [[kind, 0, 0, 0].as_slice(), &id.to_be_bytes(), &[0, 0], quoted].concat()
+}
+
+fn to(dst: Addr, proto: u8, dport: u16) -> Vec<u8> {
+    ether(&ip(
+        if dst.is_v4() { OTHER4 } else { OTHER6 },
+        dst,
+        proto,
+        &l4(1234, dport),
+    ))
+}
+
+fn error(kind: u8, dst: Addr, quoted_src: Addr, proto: u8, ports: (u16, u16)) -> Vec<u8> {
+    let (far, own) = if dst.is_v4() { (OTHER4, 1) } else { (OTHER6, 58) };
+    let quoted = ip(quoted_src, far, proto, &l4(ports.0, ports.1)[..8]);
+    ether(&ip(far, dst, own, &icmp(kind, 0, &quoted)))
+}
+
+#[test]
+fn each_class_is_ours_and_its_neighbours_are_the_kernels() {
+    let mut steering = filled();
+    let reply = |kind, proto, dst: Addr, id| {
+        ether(&ip(
+            if dst.is_v4() { OTHER4 } else { OTHER6 },
+            dst,
+            proto,
+            &icmp(kind, id, &[]),
+        ))
+    };
+    let fragment = |mut frame: Vec<u8>| {
+        frame[20] = 0x20;
+        frame
+    };
+    let tagged = [
+        &to(NODE4, 17, TUNNEL)[..12],
+        &[0x81, 0, 0, 5],
+        &to(NODE4, 17, TUNNEL)[12..],
+    ]
+    .concat();
+    let hop_by_hop = ether(&ip(
+        OTHER6,
+        NODE6,
+        0,
+        &[&[17, 0, 0, 0, 0, 0, 0, 0], l4(1, TUNNEL).as_slice()].concat(),
+    ));
+    let ours = [
+        ("tunnel", to(NODE4, 17, TUNNEL)),
+        ("tunnel over IPv6", to(NODE6, 17, TUNNEL)),
+        ("service", to(SERVICE4, 6, 80)),
+        ("service over IPv6", to(SERVICE6, 17, 53)),
+        ("node port", to(NODE4, 6, 30_080)),
+        ("node port over IPv6", to(NODE6, 132, 30_132)),
+        ("masqueraded reply", to(NODE4, 6, 40_001)),
+        ("masqueraded reply over IPv6", to(NODE6, 17, 40_002)),
+        ("echo reply", reply(0, 1, NODE4, 77)),
+        ("echo reply over IPv6", reply(129, 58, NODE6, 78)),
+        ("too big for the tunnel", error(3, NODE4, NODE4, 17, (55_555, TUNNEL))),
+        (
+            "too big for the tunnel over IPv6",
+            error(2, NODE6, NODE6, 17, (55_555, TUNNEL)),
+        ),
+        (
+            "error about a masqueraded flow",
+            error(11, NODE4, NODE4, 6, (40_001, 443)),
+        ),
+        (
+            "error about a service's answer",
+            error(3, SERVICE4, SERVICE4, 6, (80, 1234)),
+        ),
+        (
+            "error about a node port's answer",
+            error(1, NODE6, NODE6, 17, (30_053, 1234)),
+        ),
+    ];
+    let kernels = [
+        ("ssh", to(NODE4, 6, 22)),
+        ("tunnel port of another host", to(OTHER4, 17, TUNNEL)),
+        ("tunnel port by TCP", to(NODE4, 6, TUNNEL)),
+        ("service address, other port", to(SERVICE4, 6, 81)),
+        ("service address, other protocol", to(SERVICE4, 17, 80)),
+        ("node port number of another host", to(OTHER4, 6, 30_080)),
+        ("owned TCP port by UDP", to(NODE4, 17, 40_001)),
+        ("ping", reply(8, 1, NODE4, 77)),
+        ("echo reply to the kernel's own ping", reply(0, 1, NODE4, 78)),
+        ("neighbour solicitation", reply(135, 58, NODE6, 78)),
+        (
+            "error about the kernel's own flow",
+            error(3, NODE4, NODE4, 6, (22, 1234)),
+        ),
+        (
+            "error that quotes another host",
+            error(3, NODE4, OTHER4, 17, (1, TUNNEL)),
+        ),
+        ("redirect", error(5, NODE4, NODE4, 17, (1, TUNNEL))),
+        ("first fragment", fragment(to(NODE4, 17, TUNNEL))),
+        ("VLAN tag", tagged),
+        ("extension header", hop_by_hop),
+        ("cut off UDP header", ether(&ip(OTHER4, NODE4, 17, &l4(1, TUNNEL)[..7]))),
+        ("ARP", [&[0xff; 6], [2; 6].as_slice(), &[8, 6], &[0; 46]].concat()),
+        ("just Ethernet", to(NODE4, 17, TUNNEL)[..14].to_vec()),
+    ];
+    for (name, frame) in ours {
+        assert_eq!(
+            (verdict(&mut steering, &frame), twin(&frame)),
+            (XDP_DROP, true),
+            "{name}: ours, and no socket lives"
+        );
+    }
+    for (name, frame) in kernels {
+        assert_eq!(
+            (verdict(&mut steering, &frame), twin(&frame)),
+            (XDP_PASS, false),
+            "{name}: the kernel's"
+        );
+    }
+}
+
+fn any_frame() -> impl Strategy<Value = Vec<u8>> {
+    let addr = |v6: bool| {
+        let [node, service, other] = if v6 {
+            [NODE6, SERVICE6, OTHER6]
+        } else {
+            [NODE4, SERVICE4, OTHER4]
+        };
+        prop_oneof![4 => Just(node), 2 => Just(service), 1 => Just(other)]
+    };
+    let port = || {
+        let known = vec![
+            TUNNEL, 80, 53, 5000, 30_080, 30_053, 30_132, 40_001, 40_002, 40_003, 77, 78, 22,
+        ];
+        prop_oneof![9 => prop::sample::select(known), 1 => any::<u16>()]
+    };
+    let proto = || prop_oneof![8 => prop::sample::select(vec![1u8, 6, 17, 58, 132]), 1 => any::<u8>()];
+    let kind = || prop_oneof![6 => prop::sample::select(vec![0u8, 1, 2, 3, 4, 8, 11, 12, 128, 129]), 1 => any::<u8>()];
+    any::<bool>().prop_flat_map(move |v6| {
+        let quoted = (
+            prop::option::weighted(0.3, addr(v6)),
+            addr(v6),
+            proto(),
+            port(),
+            port(),
+            kind(),
+        );
+        let mutation = prop::option::of((12usize..100, any::<u8>()));
+        let cut = prop::option::weighted(0.2, 14usize..110);
+        (
+            quoted,
+            addr(v6),
+            proto(),
+            kind(),
+            port(),
+            port(),
+            any::<bool>(),
+            mutation,
+            cut,
+        )
+            .prop_map(
+                move |((qs, qd, qp, q1, q2, qk), dst, proto, kind, p1, p2, nested, mutation, cut)| {
+                    let src = if v6 { OTHER6 } else { OTHER4 };
+                    let own = if v6 { 58 } else { 1 };
+                    let inner = if qp == own { icmp(qk, q1, &[]) } else { l4(q1, q2) };
+                    let qs = qs.unwrap_or(dst);
+                    let payload = if nested || proto == own {
+                        icmp(kind, p1, &ip(qs, qd, qp, &inner))
+                    } else {
+                        l4(p1, p2)
+                    };
+                    let mut frame = ether(&ip(src, dst, if nested { own } else { proto }, &payload));
+                    if let Some((at, value)) = mutation
+                        && let Some(byte) = frame.get_mut(at)
+                    {
+                        *byte = value;
+                    }
+                    frame.truncate(cut.unwrap_or(usize::MAX));
+                    frame
+                },
+            )
+    })
+}
+
+#[test]
+fn the_program_agrees_with_its_twin() {
+    let mut steering = filled();
+    let mut ours = 0;
+    let steering = std::cell::RefCell::new(&mut steering);
+    let ours = std::cell::RefCell::new(&mut ours);
+    let config = ProptestConfig {
+        cases: 4000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
+    TestRunner::new(config)
+        .run(&any_frame(), |frame| {
+            let want = if twin(&frame) { XDP_DROP } else { XDP_PASS };
+            **ours.borrow_mut() += u32::from(want == XDP_DROP);
+            prop_assert_eq!(verdict(&mut steering.borrow_mut(), &frame), want);
+            Ok(())
+        })
+        .unwrap();
+    assert!(
+        **ours.borrow() > 100,
+        "the generator hardly reaches what is ours: {} of 4000",
+        ours.borrow()
+    );
+}
+
+#[test]
+fn maps_follow_what_they_are_told() {
+    let mut steering = filled();
+    steering.set_frontends(&[(SERVICE4, Proto::TCP, 81)]).unwrap();
+    steering.set_node_ports(&[(Proto::UDP, 30_080)]).unwrap();
+    let owned = steering.owned_ports();
+    assert!(owned.own(Proto::TCP, 40_001, false) && !owned.own(Proto(47), 1, true));
+    assert!(owned.owns(Proto::UDP, 40_002) && !owned.owns(Proto::TCP, 40_001));
+    let mut is = |frame: &[u8]| verdict(&mut steering, frame) == XDP_DROP;
+    assert!(is(&to(SERVICE4, 6, 81)) && !is(&to(SERVICE4, 6, 80)));
+    assert!(is(&to(NODE4, 17, 30_080)) && !is(&to(NODE4, 6, 30_080)));
+    assert!(is(&to(NODE4, 17, 40_002)) && !is(&to(NODE4, 6, 40_001)));
+    steering.set_node_addresses(&[NODE6]).unwrap();
+    let mut is = |frame: &[u8]| verdict(&mut steering, frame) == XDP_DROP;
+    assert!(is(&to(NODE6, 17, TUNNEL)) && !is(&to(NODE4, 17, TUNNEL)));
+    assert!(matches!(
+        steering.set_node_ports(&[(Proto::ICMP, 1)]),
+        Err(SteeringError::Protocol { proto: 1 })
+    ));
+    let many: Vec<Addr> = (0..1025u32).map(|n| Addr::v4(n.to_be_bytes())).collect();
+    let text = steering.set_node_addresses(&many).unwrap_err().to_string();
+    assert!(text.contains("1024"), "{text}");
+    steering.set_node_addresses(&many[..1024]).unwrap();
+    steering.set_node_addresses(&many[1..]).unwrap();
+}
+
+#[test]
+fn a_restart_replaces_the_program_and_a_clean_stop_leaves_nothing() {
+    let (a, b) = (Namespace::new(), Namespace::new());
+    a.wire("up0", &b, "peer0", 1);
+    let attach = || {
+        let mut steering = filled();
+        let mode = steering.attach("up0", Path::new(PINS)).unwrap();
+        (steering, mode)
+    };
+    let (first, mode) = a.run(attach);
+    assert_eq!((mode, first.mode()), (Attach::Native, Some(Attach::Native)));
+    let (link, program) = first.ids().unwrap();
+    // Another agent's program would be in the way.
+    let text = a.run(|| {
+        filled()
+            .attach("up0", Path::new("/sys/fs/bpf/other"))
+            .unwrap_err()
+            .to_string()
+    });
+    assert!(text.contains("bpftool net"), "{text}");
+    drop(first);
+    assert!(a.ip("link show up0").contains("xdp"), "the pin keeps the program");
+    let (second, mode) = a.run(attach);
+    assert_eq!(mode, Attach::Native);
+    let again = second.ids().unwrap();
+    assert!(again.0 == link && again.1 != program, "same link, new program");
+    a.run(move || second.detach().unwrap());
+    until("the program to go", || {
+        (!a.ip("link show up0").contains("xdp")).then_some(())
+    });
+    let left = a.run(|| std::fs::read_dir(PINS).unwrap().count());
+    assert_eq!(left, 0);
+}
+
+#[test]
+fn pins_of_deleted_interfaces_do_not_stand_in_the_way() {
+    let (a, b) = (Namespace::new(), Namespace::new());
+    let attach = || {
+        let mut steering = filled();
+        steering.attach("up0", Path::new(PINS)).unwrap();
+        std::fs::read_dir(PINS)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect::<Vec<_>>()
+    };
+    a.wire("up0", &b, "peer0", 1);
+    let pins = a.run(attach);
+    assert_eq!(pins.len(), 1, "{pins:?}");
+    // The same name with another index, then the same index too.
+    a.ip("link del up0");
+    a.wire("up0", &b, "peer0", 1);
+    let pins = a.run(attach);
+    assert_eq!(pins.len(), 1, "{pins:?}");
+    let index = a.run(|| nix::net::if_::if_nametoindex("up0").unwrap());
+    a.ip("link del up0");
+    a.ip(&format!(
+        "link add up0 index {index} type veth peer name peer0 netns {}",
+        b.tid
+    ));
+    let pins = a.run(attach);
+    assert_eq!(pins.len(), 1, "{pins:?}");
+    assert!(a.ip("link show up0").contains("xdp"));
+    assert!(matches!(
+        a.run(|| filled().attach("nope0", Path::new(PINS))),
+        Err(SteeringError::Interface { .. })
+    ));
+}
