@@ -52,6 +52,10 @@ impl Engine {
             Ok(Packet::Arp(arp)) => return Classified::Query(frame, Query::Arp(arp)),
             Err(reason) => return Classified::Dropped(frame, reason),
         };
+        // A pod may claim any place for its checksum: completing it there must not overwrite headers that were judged.
+        if !parsed.accepts(frame.meta.checksum) {
+            return Classified::Dropped(frame, DropReason::RxInvalid);
+        }
         let mut scope = port.scope;
         let ingress = match port.kind {
             PortKind::Pod { mac, .. } => {
