@@ -10,4 +10,4 @@ mod requests;
 pub mod sysctl;
 pub mod underlay;
 
-pub use requests::connect;
+pub use requests::{connect, index_of};

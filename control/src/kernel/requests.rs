@@ -13,7 +13,7 @@ use sluice_snapshot::Prefix;
 use sluice_wire::Addr;
 
 /// Routes that Sluice installs carry this protocol number (`ip route show proto 115`), so that they can be told from others'.
-pub const ROUTE_PROTOCOL: u8 = 115;
+pub(super) const ROUTE_PROTOCOL: u8 = 115;
 
 /// A netlink handle for the network namespace of the calling thread; its connection runs on the current runtime.
 ///
@@ -61,6 +61,15 @@ pub(crate) async fn link_by_name(handle: &Handle, name: &str) -> Result<Option<L
         Err(err) if errno(&err) == libc::ENODEV => Ok(None),
         Err(err) => Err(failed(|| format!("look up interface {name}"))(err)),
     }
+}
+
+/// The index of the interface with this name.
+///
+/// # Errors
+/// There is none, or the kernel refuses.
+pub async fn index_of(handle: &Handle, name: &str) -> Result<u32, String> {
+    let link = link_by_name(handle, name).await?;
+    link.map(|link| link.header.index).ok_or_else(|| format!("there is no interface {name}"))
 }
 
 /// Sets the MTU (where one is given) and raises the interface.

@@ -1,11 +1,12 @@
 //! What control needs from the packet side.
 
 use crate::api::{CountersReport, FlowQuery, FlowRow, WorkerTotals};
-use crate::compile::Steering;
-use sluice_lb::EndpointSlot;
+use crate::compile::{SlotKeeper, Steering};
+use sluice_lb::{EndpointSlot, ServiceSlot};
 use sluice_snapshot::Caps;
 use sluice_wire::{MacAddr, PortSlot, Scope};
 use std::path::Path;
+use std::sync::Arc;
 
 /// A pod's port, as the packet side has opened it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,4 +61,24 @@ pub trait Dataplane: Send + Sync + 'static {
 
     /// Connections to this endpoint now.
     fn endpoint_connections(&self, slot: EndpointSlot) -> u32;
+
+    /// The slot is about to be given to another service port: forget what is kept for it ([`sluice_lb::Runtime::forget_service`]). False when
+    /// it cannot be forgotten yet.
+    fn forget_service(&self, slot: ServiceSlot) -> bool;
+
+    /// The slot is about to be given to another endpoint, likewise ([`sluice_lb::Runtime::forget_endpoint`]).
+    fn forget_endpoint(&self, slot: EndpointSlot) -> bool;
+}
+
+/// Lets the compiler ask the packet side about slots.
+pub(super) struct Keeper(pub(super) Arc<dyn Dataplane>);
+
+impl SlotKeeper for Keeper {
+    fn forget_service(&mut self, slot: ServiceSlot) -> bool {
+        self.0.forget_service(slot)
+    }
+
+    fn forget_endpoint(&mut self, slot: EndpointSlot) -> bool {
+        self.0.forget_endpoint(slot)
+    }
 }

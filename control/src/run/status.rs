@@ -1,0 +1,115 @@
+//! The node's state, put together from all that the loop knows.
+
+use super::control::Control;
+use super::rows::Owners;
+use crate::api::{CountersReport, HostStatus, SourceStatus, Status, UplinkStatus, Warning};
+use crate::compile::{Report, Severity};
+use sluice_snapshot::PortKind;
+use sluice_wire::{Addr, PortSlot};
+use std::time::{Duration, Instant};
+
+impl Control {
+    /// The answer to `status`.
+    pub(super) fn status(&self) -> Status {
+        let now = Instant::now();
+        let since = |at: Instant| millis(now.saturating_duration_since(at));
+        let counters = self.dataplane.counters();
+        let waiting_for = self.waiting_for();
+        Status {
+            node: self.settings.compile.node_name.clone(),
+            ready: waiting_for.is_empty(),
+            waiting_for,
+            nodes: self.store.nodes().count() as u32,
+            generation: self.publisher.current().generation.0,
+            generation_age_ms: since(self.published),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_ms: since(self.started),
+            source: SourceStatus {
+                kind: "manifests".to_owned(),
+                place: self.settings.manifests.display().to_string(),
+                synced: self.store.synced(),
+                last_change_ms: self.last_change.map(since),
+                problems: self.problems.rows(),
+            },
+            uplink: self.uplink_status(),
+            host: self.host_status(),
+            pods: self.attachments.len() as u32,
+            workers: self.rates.workers(now, self.dataplane.workers()),
+            drops: self.rates.drops(now, &counters),
+            warnings: self.warnings(),
+        }
+    }
+
+    /// All counters, with ports named.
+    pub(super) fn counters(&self) -> CountersReport {
+        let mut report = self.dataplane.counters();
+        let current = self.publisher.current();
+        for port in report.ports.iter_mut().filter(|port| port.name.is_empty()) {
+            port.name = match current.parts.ports.get(PortSlot(port.slot)).map(|port| &port.kind) {
+                Some(PortKind::Pod { name, .. }) => name.to_string(),
+                Some(PortKind::Host { .. }) => "host".to_owned(),
+                Some(PortKind::Uplink { .. }) => "uplink".to_owned(),
+                None => continue,
+            };
+        }
+        report
+    }
+
+    fn uplink_status(&self) -> UplinkStatus {
+        let uplink = self.underlay.as_ref().map(|underlay| &underlay.uplink);
+        let (rx, tx) = self.rates.uplink();
+        UplinkStatus {
+            name: self.settings.uplink_interface.clone(),
+            up: uplink.is_some_and(|uplink| uplink.up),
+            mtu: uplink.map_or(0, |uplink| uplink.mtu),
+            mode: self.dataplane.uplink_mode(),
+            queues: self.dataplane.uplink_queues(),
+            rx_packets_per_second: rx,
+            tx_packets_per_second: tx,
+        }
+    }
+
+    fn host_status(&self) -> HostStatus {
+        let plan = self.host.applied();
+        HostStatus {
+            name: self.settings.host_interface.clone(),
+            mtu: plan.map_or(0, |plan| plan.mtu),
+            addresses: plan.map(|plan| plan.bases.iter().map(Addr::to_string).collect()).unwrap_or_default(),
+        }
+    }
+
+    fn warnings(&self) -> Vec<Warning> {
+        let mut out: Vec<_> = self.reports.iter().map(warning).collect();
+        out.extend(self.troubles.iter().map(|(about, text)| Warning {
+            severity: "error".to_owned(),
+            object: (*about).to_owned(),
+            text: text.clone(),
+        }));
+        let left = self.saved.iter().filter_map(|(attachment, why)| Some((attachment, why.as_ref()?)));
+        out.extend(left.map(|(attachment, why)| Warning {
+            severity: "error".to_owned(),
+            object: format!("Pod {}", attachment.pod),
+            text: format!("cannot be taken up after the restart, and is tried again every second: {why}"),
+        }));
+        out
+    }
+}
+
+impl Control {
+    /// Who owns which address, for rows about the snapshot that is served.
+    pub(super) fn owners(&self) -> Owners {
+        Owners::new(self.publisher.current(), &self.settings.compile.node_name, self.own_prefixes())
+    }
+}
+
+fn warning(report: &Report) -> Warning {
+    let severity = match report.severity {
+        Severity::Warning => "warning",
+        Severity::Info => "info",
+    };
+    Warning { severity: severity.to_owned(), object: report.object.clone(), text: report.text.clone() }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
