@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 const PER_CALL: u32 = 256;
 /// Chunks that stay in the pool when the fill ring is topped up: what two bursts need to be copied or segmented.
 const SPARE: usize = 128;
+/// Receive calls without a frame after which the socket is asked whether its interface is still there.
+const IDLE_CHECK: u32 = 1024;
 /// Kicks in one call: in copy mode the kernel sends 32 frames for each (`TX_BATCH_SIZE`, net/xdp/xsk.c).
 const KICKS: u32 = 4;
 /// How long `close` waits for transmissions under way.
@@ -39,6 +41,7 @@ pub struct XskQueue {
     copying: Copying,
     max_frame: usize,
     alive: bool,
+    idle: u32,
     stats: Stats,
 }
 
@@ -74,6 +77,7 @@ impl XskQueue {
             copying,
             max_frame: max_frame.min(memory.chunk_size() - HEADROOM),
             alive: true,
+            idle: 0,
             stats: Stats::default(),
             memory,
         }
@@ -100,6 +104,11 @@ impl XskQueue {
             receive: self.held.count() - self.in_tx,
             transmit: self.in_tx,
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn rings_empty(&mut self) -> bool {
+        self.rings.rx.is_empty()
     }
 
     /// A chunk that the kernel gave back; `None` when it was not the kernel's to give.
@@ -251,7 +260,13 @@ impl PacketIo for XskQueue {
                 None => received.invalid += 1,
             }
         }
-        if received != Received::default() {
+        if received == Received::default() {
+            self.idle = self.idle.wrapping_add(1);
+            // A deleted interface makes the socket readable for ever, and only this tells why.
+            if self.idle.is_multiple_of(IDLE_CHECK) && self.socket.error().is_some() {
+                self.alive = false;
+            }
+        } else {
             self.rings.rx.release();
         }
         received.more = !self.rings.rx.is_empty();

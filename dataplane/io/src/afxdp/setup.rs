@@ -5,7 +5,7 @@ use super::sys::{Bind, Rings, Sizes, Socket};
 use super::{Attach, Copying, Mode, XskQueue, holder};
 use crate::xdp::{Steering, SteeringError};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
-use sluice_mem::{Memory, Pools};
+use sluice_mem::{HEADROOM, Memory, Pools};
 use sluice_wire::PortSlot;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
@@ -199,6 +199,10 @@ pub fn open(spec: &QueueSpec, umem: &Umem, pools: &mut Pools, steering: &mut Ste
     };
     let ifindex = nix::net::if_::if_nametoindex(spec.interface.as_str()).map_err(|e| about(e.into()))?;
     let max_frame = holder::mtu(&spec.interface).map_err(about)? as usize + 14;
+    let room = umem.memory.chunk_size() - HEADROOM;
+    if max_frame > room {
+        tracing::warn!(interface = %spec.interface, max_frame, room, "frames above {room} bytes are lost: lower the MTU");
+    }
     raise_memlock(umem);
     let mut copying = match steering.mode() {
         Some(Attach::Native) => Copying::ZeroCopy,

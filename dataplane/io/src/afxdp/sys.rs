@@ -133,6 +133,14 @@ impl Socket {
         self.get(libc::XDP_STATISTICS)
     }
 
+    /// The pending error of the socket: set when its interface was deleted.
+    pub(super) fn error(&self) -> Option<io::Error> {
+        nix::sys::socket::getsockopt(&self.0, nix::sys::socket::sockopt::SocketError).map_or_else(
+            |errno| Some(errno.into()),
+            |code| (code != 0).then(|| io::Error::from_raw_os_error(code)),
+        )
+    }
+
     /// Asks the kernel to look at the transmit ring.
     pub(super) fn kick_tx(&self) -> io::Result<()> {
         // SAFETY: an empty message without address; nothing is read.

@@ -339,6 +339,72 @@ fn without_a_live_socket_what_is_ours_reaches_nobody() {
     bench.finish();
 }
 
+#[test]
+fn a_deleted_interface_shows_and_its_chunks_come_home() {
+    let mut bench = Bench::new(Lake::of(2048, 1024), 1, 64);
+    let mut burst: Burst = (0..20).map(|n| frame_of(&mut bench.pools, &plain(60, n))).collect();
+    bench.queues[0].transmit(&mut bench.pools, &mut burst);
+    bench.near.ip("link del up0");
+    let (queue, pools) = (&mut bench.queues[0], &mut bench.pools);
+    until("the queue to notice", || {
+        (0..1024).for_each(|_| {
+            queue.receive(pools, &mut burst);
+        });
+        (!queue.alive()).then_some(())
+    });
+    bench.finish();
+}
+
+#[test]
+fn an_interface_without_native_xdp_gets_the_generic_mode_and_keeps_it_over_a_restart() {
+    let (namespace, lake) = (Namespace::new(), Lake::of(4096, 512));
+    let umem = Umem::new(&lake.small).unwrap();
+    let mut pools = lake.pools();
+    namespace.run(move || {
+        let mut first = Steering::load(PORT).unwrap();
+        assert_eq!(first.attach("lo", Path::new(PINS)).unwrap(), Attach::Generic);
+        drop(first);
+        let mut steering = Steering::load(PORT).unwrap();
+        assert_eq!(steering.attach("lo", Path::new(PINS)).unwrap(), Attach::Generic);
+        let spec = QueueSpec {
+            interface: "lo".into(),
+            queues: vec![0],
+            ring_size: 64,
+            port: PortSlot(1),
+        };
+        let uplink = open(&spec, &umem, &mut pools, &mut steering).unwrap();
+        assert_eq!(uplink.mode.to_string(), "AF_XDP generic, copy (driver has no XDP)");
+        for queue in uplink.queues {
+            Box::new(queue).close(&mut pools);
+        }
+        steering.detach().unwrap();
+        drop(pools);
+        lake.assert_full();
+    });
+}
+
+#[test]
+fn a_loop_allocates_nothing() {
+    let mut bench = Bench::new(Lake::of(2048, 1024), 1, 64);
+    let far = raw(&bench.far, "peer0");
+    (0..40).for_each(|n| {
+        far.send(&steered(100, n));
+    });
+    let (queue, pools) = (&mut bench.queues[0], &mut bench.pools);
+    let mut burst = Burst::new();
+    until("frames", || (!queue.rings_empty()).then_some(()));
+    let used = allocation_counter::measure(|| {
+        for _ in 0..10 {
+            queue.receive(pools, &mut burst);
+            queue.transmit(pools, &mut burst);
+            queue.recycle(pools);
+        }
+    });
+    assert_eq!((used.count_total, burst.len()), (0, 0));
+    assert!(queue.stats().tx_frames > 0);
+    bench.finish();
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Send(u8, u16, u16),

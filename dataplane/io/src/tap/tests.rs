@@ -219,6 +219,33 @@ fn chains_and_odd_frames_arrive_whole_or_are_refused() {
 }
 
 #[test]
+fn a_loop_allocates_nothing() {
+    let (namespace, lake) = (Namespace::new(), Lake::new());
+    let mut pools = lake.pools();
+    let mut queue = create(&spec(&namespace, 1, 1)).unwrap().queues.pop().unwrap();
+    let kernel = namespace.run(|| crate::testing::Raw::on("eth0"));
+    (0..100).for_each(|n| {
+        kernel.send(&plain(1000, n));
+    });
+    let mut burst = Burst::new();
+    // The first round fills the pools' caches.
+    let big = pools.large.alloc().unwrap();
+    pools.free(big);
+    let used = allocation_counter::measure(|| {
+        for _ in 0..4 {
+            queue.receive(&mut pools, &mut burst);
+            queue.transmit(&mut pools, &mut burst);
+            queue.recycle(&mut pools);
+        }
+    });
+    assert_eq!((used.count_total, burst.len()), (0, 0));
+    assert!(queue.stats().tx_frames >= 100);
+    Box::new(queue).close(&mut pools);
+    drop(pools);
+    lake.assert_full();
+}
+
+#[test]
 fn errors_say_what_to_do() {
     let namespace = Namespace::new();
     namespace.ip("link add eth0 type veth peer name other");
