@@ -1,0 +1,137 @@
+//! Decides which nodes take part and what each of them owns. Where two claim the same, this node's claim holds, then the first by name; it never merges claims.
+
+use super::inputs::{Settings, Underlay};
+use super::result::Report;
+use crate::model::{NodeRecord, Store};
+use sluice_snapshot::Prefix;
+use sluice_wire::Addr;
+use std::collections::{BTreeMap, HashMap};
+
+/// This node and the others.
+pub(super) struct Cluster<'a> {
+    pub(super) own: &'a NodeRecord,
+    pub(super) peers: Vec<PeerPlan<'a>>,
+    /// Pod ranges of all nodes, in a fixed order.
+    pub(super) prefixes: Vec<Prefix>,
+}
+
+/// Another node, with what is undisputedly its.
+pub(super) struct PeerPlan<'a> {
+    pub(super) node: &'a NodeRecord,
+    pub(super) prefixes: Vec<Prefix>,
+    /// Outer address of either family: flannel's public address, else the first internal one.
+    pub(super) outer_v4: Option<Addr>,
+    pub(super) outer_v6: Option<Addr>,
+    /// All addresses that its tunnel packets may come from.
+    pub(super) endpoints: Vec<Addr>,
+}
+
+/// The nodes, or why nothing can be served.
+pub(super) fn survey<'a>(
+    store: &'a Store,
+    settings: &Settings,
+    underlay: &Underlay,
+    reports: &mut Vec<Report>,
+) -> Result<Cluster<'a>, Report> {
+    let object = format!("node {}", settings.node_name);
+    let Some(own) = store.node(&settings.node_name) else {
+        let text = "no Node object has this name; nothing is served until one has (is the node name right?)";
+        return Err(Report::warning(object, text));
+    };
+    if own.prefixes.is_empty() {
+        let text = "this node has no pod range; nothing is served until spec.podCIDRs of its Node object has one";
+        return Err(Report::warning(object, text));
+    }
+    let own_name = own.name.as_str();
+    check_vni(own, settings, reports);
+    for public in [own.vtep.public_v4, own.vtep.public_v6].into_iter().flatten() {
+        if !underlay.addresses.iter().any(|(_, addr)| *addr == public) {
+            let text = format!("the public address {public} of its annotations is on no interface here; others will not reach it");
+            reports.push(Report::warning(&object, text));
+        }
+    }
+    let mut ranges = Ranges::default();
+    for prefix in &own.prefixes {
+        ranges.claim(own, *prefix, reports);
+    }
+    let mut peers = Vec::new();
+    let mut owners: HashMap<Addr, &str> = underlay.addresses.iter().map(|(_, addr)| (*addr, own_name)).collect();
+    for node in store.nodes().filter(|node| node.name != own_name) {
+        peers.extend(peer(node, settings, &mut ranges, &mut owners, reports));
+    }
+    Ok(Cluster { own, peers, prefixes: ranges.0.into_keys().map(|(_, prefix)| prefix).collect() })
+}
+
+fn peer<'a>(
+    node: &'a NodeRecord,
+    settings: &Settings,
+    ranges: &mut Ranges<'a>,
+    owners: &mut HashMap<Addr, &'a str>,
+    reports: &mut Vec<Report>,
+) -> Option<PeerPlan<'a>> {
+    let object = format!("node {}", node.name);
+    if let Some(backend) = node.vtep.backend.as_deref().filter(|backend| *backend != "vxlan") {
+        let backend = crate::objects::shown(backend);
+        let text = format!("its flannel back end is {backend}, not vxlan; its pods cannot be reached");
+        reports.push(Report::warning(object, text));
+        return None;
+    }
+    if node.prefixes.is_empty() {
+        reports.push(Report::warning(object, "it has no pod range (spec.podCIDRs); its pods cannot be reached"));
+        return None;
+    }
+    check_vni(node, settings, reports);
+    let first = |v4: bool| node.internal_ips.iter().copied().find(|addr| addr.is_v4() == v4);
+    let outer_v4 = node.vtep.public_v4.or_else(|| first(true));
+    let outer_v6 = node.vtep.public_v6.or_else(|| first(false));
+    let mut endpoints: Vec<Addr> = [outer_v4, outer_v6].into_iter().flatten().chain(node.internal_ips.iter().copied()).collect();
+    endpoints.sort();
+    endpoints.dedup();
+    endpoints.retain(|addr| {
+        let owner = *owners.entry(*addr).or_insert(&node.name);
+        if owner != node.name {
+            let text = format!("its address {addr} is {owner}'s as well; {owner} keeps it");
+            reports.push(Report::warning(&object, text));
+        }
+        owner == node.name
+    });
+    let ours = |addr: Option<Addr>| addr.filter(|addr| endpoints.contains(addr));
+    let (outer_v4, outer_v6) = (ours(outer_v4), ours(outer_v6));
+    if outer_v4.is_none() && outer_v6.is_none() {
+        let text = "it has no usable address (status.addresses of type InternalIP, or flannel's annotations); its pods cannot be reached";
+        reports.push(Report::warning(&object, text));
+    }
+    let prefixes = node.prefixes.iter().copied().filter(|prefix| ranges.claim(node, *prefix, reports)).collect();
+    Some(PeerPlan { node, prefixes, outer_v4, outer_v6, endpoints })
+}
+
+fn check_vni(node: &NodeRecord, settings: &Settings, reports: &mut Vec<Report>) {
+    let ours = settings.vni.get();
+    if let Some(vni) = node.vtep.vni.filter(|vni| *vni != ours) {
+        let text = format!("it announces vni {vni}, this agent uses {ours}; packets between them will be refused");
+        reports.push(Report::warning(format!("node {}", node.name), text));
+    }
+}
+
+/// Pod ranges so far, none of which overlaps another; ordered by family first.
+#[derive(Default)]
+struct Ranges<'a>(BTreeMap<(bool, Prefix), &'a str>);
+
+impl<'a> Ranges<'a> {
+    /// False when the range overlaps an earlier one.
+    fn claim(&mut self, node: &'a NodeRecord, prefix: Prefix, reports: &mut Vec<Report>) -> bool {
+        let key = (prefix.is_v4(), prefix);
+        // As earlier ones do not overlap, only the last that begins before and the first that begins after can touch this one.
+        let nearest = self.0.range(..=key).next_back().into_iter().chain(self.0.range(key..).next());
+        let clash = nearest.into_iter().find(|((_, other), _)| other.covers(&prefix) || prefix.covers(other));
+        let Some(((_, other), owner)) = clash else {
+            self.0.insert(key, &node.name);
+            return true;
+        };
+        if *owner != node.name {
+            let text = format!("its pod range {prefix} overlaps {other} of node {owner}, which keeps it; give each node a range of its own");
+            reports.push(Report::warning(format!("node {}", node.name), text));
+        }
+        false
+    }
+}

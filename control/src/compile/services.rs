@@ -1,0 +1,113 @@
+//! Decides which service answers at which address and node port. It never compiles a service again whose objects are the same.
+
+use super::result::{Report, SlotKeeper};
+use super::service::{Context, Memo, Numbers};
+use crate::model::{Name, Store};
+use crate::objects::proto_name;
+use sluice_lb::Frontend;
+use sluice_snapshot::{Prefix, Services};
+use sluice_wire::Proto;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// All services, and what is needed to compile only those that changed.
+pub(super) struct ServicesMemo {
+    numbers: Numbers,
+    memos: BTreeMap<Name, Memo>,
+    made_for: Option<(u64, Context, Vec<Prefix>)>,
+    pub(super) services: Arc<Services>,
+    pub(super) frontends: Vec<Frontend>,
+    pub(super) node_ports: Vec<(Proto, u16)>,
+    pub(super) reports: Vec<Report>,
+}
+
+impl ServicesMemo {
+    pub(super) fn new(keeper: Box<dyn SlotKeeper>) -> Self {
+        Self {
+            numbers: Numbers::new(keeper),
+            memos: BTreeMap::new(),
+            made_for: None,
+            services: Arc::default(),
+            frontends: Vec::new(),
+            node_ports: Vec::new(),
+            reports: Vec::new(),
+        }
+    }
+
+    /// Brings everything up to date. `cluster` are the pod ranges of all nodes.
+    pub(super) fn compile(&mut self, store: &Store, context: Context, cluster: &[Prefix]) {
+        self.numbers.begin_round();
+        let revision = store.revisions().services;
+        if self.made_for.as_ref().is_some_and(|(r, c, p)| *r == revision && *c == context && p == cluster) {
+            return;
+        }
+        let same_context = self.made_for.as_ref().is_some_and(|(_, before, _)| *before == context);
+        let mut before = std::mem::take(&mut self.memos);
+        for (name, record) in store.services() {
+            let slices: Vec<_> = store.slices_of(name).cloned().collect();
+            let old = before.remove(name);
+            let memo = match old {
+                Some(memo) if same_context && memo.made_from(record, &slices) => memo,
+                old => {
+                    let old_ports = old.map(|memo| memo.ports).unwrap_or_default();
+                    let memo = Memo::compile(record, slices, &context, &mut self.numbers, &old_ports);
+                    self.numbers.release(&old_ports, &memo.ports);
+                    memo
+                }
+            };
+            self.memos.insert(name.clone(), memo);
+        }
+        before.values().for_each(|gone| self.numbers.release(&gone.ports, &[]));
+        self.assemble(cluster);
+        self.made_for = Some((revision, context, cluster.to_vec()));
+    }
+
+    fn assemble(&mut self, cluster: &[Prefix]) {
+        let mut services = Services::default();
+        let mut owners: HashMap<Frontend, &Name> = HashMap::new();
+        let mut node_port_owners: HashMap<(Proto, u16, bool), &Name> = HashMap::new();
+        self.reports.clear();
+        let mut order: Vec<(&Name, &Memo)> = self.memos.iter().collect();
+        order.sort_by_key(|(name, memo)| (memo.record.created.is_none(), &memo.record.created, *name));
+        for (name, memo) in order {
+            let object = format!("service {}/{}", name.0, name.1);
+            self.reports.extend(memo.reports.iter().cloned());
+            let mut clashes = BTreeSet::new();
+            for out in &memo.ports {
+                services.set(out.slot, out.service.clone());
+                for frontend in &out.frontends {
+                    if let Some(prefix) = cluster.iter().find(|prefix| prefix.contains(frontend.addr)) {
+                        let addr = frontend.addr;
+                        let text = format!("its address {addr} lies in the pod range {prefix}; a pod with this address cannot be reached");
+                        clashes.insert(text);
+                    }
+                    if !services.add_frontend(*frontend, out.slot) {
+                        let what = format!("address {} port {}/{}", frontend.addr, frontend.port, proto_name(frontend.proto));
+                        clashes.insert(clash(&what, owners.get(frontend).copied(), name));
+                    } else {
+                        owners.insert(*frontend, name);
+                    }
+                }
+                let Some((proto, port)) = out.node_port else { continue };
+                if !services.add_node_port(proto, port, out.v4(), out.slot) {
+                    let owner = node_port_owners.get(&(proto, port, out.v4())).copied();
+                    clashes.insert(clash(&format!("node port {port}/{}", proto_name(proto)), owner, name));
+                } else {
+                    node_port_owners.insert((proto, port, out.v4()), name);
+                }
+            }
+            self.reports.extend(clashes.into_iter().map(|text| Report::warning(&object, text)));
+        }
+        self.frontends = owners.into_keys().collect();
+        self.frontends.sort_by_key(|f| (f.addr, f.proto, f.port));
+        let node_ports: BTreeSet<_> = node_port_owners.into_keys().map(|(proto, port, _)| (proto, port)).collect();
+        self.node_ports = node_ports.into_iter().collect();
+        self.services = Arc::new(services);
+    }
+}
+
+fn clash(what: &str, owner: Option<&Name>, name: &Name) -> String {
+    let Some(owner) = owner.filter(|owner| *owner != name) else { return format!("{what} is given twice in it") };
+    let (owner, other) = (format!("{}/{}", owner.0, owner.1), format!("{}/{}", name.0, name.1));
+    format!("{what} belongs to {owner} and {other}; the older one (or the first by name), {owner}, serves it")
+}
