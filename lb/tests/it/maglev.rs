@@ -5,11 +5,16 @@ use proptest::prelude::*;
 use sluice_lb::{Endpoint, Maglev, Runtime, SchedulerKind};
 use sluice_wire::{Addr, stable_hash};
 
-/// The paper's construction at its plainest: whole permutations, and whose turn it is by comparing all quotients.
 fn twin(endpoints: &[Endpoint]) -> Vec<u16> {
+    let members = endpoints.iter().filter(|e| e.weight > 0).count();
+    twin_of_size(endpoints, Maglev::size_for(members))
+}
+
+/// The paper's construction at its plainest: whole permutations, and whose turn it is by comparing all quotients.
+pub(crate) fn twin_of_size(endpoints: &[Endpoint], size: u32) -> Vec<u16> {
     let mut order: Vec<usize> = (0..endpoints.len()).filter(|&i| endpoints[i].weight > 0).collect();
     order.sort_by_key(|&i| (endpoints[i].addr, endpoints[i].port));
-    let size = u64::from(Maglev::size_for(order.len()));
+    let size = u64::from(size);
     let permutation = |&i: &usize| -> Vec<u64> {
         let bytes = endpoints[i].addr.octets();
         let [high, low] = [0, 8].map(|at| u64::from_be_bytes(bytes[at..at + 8].try_into().unwrap()));

@@ -3,6 +3,7 @@
 mod affinity;
 mod common;
 mod maglev;
+mod maglev_size;
 mod masquerade;
 mod ports;
 mod rewrite;
