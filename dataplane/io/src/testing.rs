@@ -145,6 +145,8 @@ impl Namespace {
             tid,
         };
         namespace.ip("link set lo up");
+        // Interfaces made from here on send nothing of their own accord.
+        namespace.run(|| std::fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1").unwrap());
         namespace
     }
 
@@ -184,7 +186,7 @@ impl Namespace {
         String::from_utf8_lossy(&out.stdout).into_owned()
     }
 
-    /// A veth pair to `other`, both ends up, without IPv6 chatter; `(here, there)` are the names.
+    /// A veth pair to `other`, both ends up; `here` and `there` are the names.
     #[track_caller]
     pub(crate) fn wire(&self, here: &str, other: &Self, there: &str, queues: u16) {
         self.ip(&format!(
@@ -193,8 +195,6 @@ impl Namespace {
             other.tid
         ));
         for (namespace, name) in [(self, here), (other, there)] {
-            let path = format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6");
-            namespace.run(move || std::fs::write(path, "1").unwrap());
             namespace.ip(&format!("link set {name} up"));
         }
     }

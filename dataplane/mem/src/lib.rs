@@ -2,6 +2,8 @@
 
 mod buf;
 mod pool;
+#[cfg(test)]
+mod tests;
 
 pub use buf::Buf;
 pub use pool::{HEADROOM, LARGE_CHUNK, Memory, MemoryError, Pool, Pools};

@@ -70,6 +70,7 @@ fn the_kernels_tcp_crosses_a_pair_of_taps_in_super_frames() {
     );
     for (namespace, n) in [(&a, 1), (&b, 2)] {
         namespace.ip(&format!("addr add 10.9.0.{n}/24 dev eth0"));
+        namespace.run(|| std::fs::write("/proc/sys/net/ipv6/conf/eth0/disable_ipv6", "0").unwrap());
         namespace.ip(&format!("-6 addr add fd00:9::{n}/64 dev eth0 nodad"));
     }
     let mut ends = made.map(|mut tap| tap.queues.pop().unwrap());
@@ -179,7 +180,6 @@ fn chains_and_odd_frames_arrive_whole_or_are_refused() {
     let (namespace, lake) = (Namespace::new(), Lake::of(2048, 1024));
     let mut pools = lake.pools();
     let mut tap = create(&spec(&namespace, 1, 1)).unwrap();
-    namespace.run(|| std::fs::write("/proc/sys/net/ipv6/conf/eth0/disable_ipv6", "1").unwrap());
     let mut queue = tap.queues.pop().unwrap();
     let kernel = namespace.run(|| crate::testing::Raw::on("eth0"));
     let (front, back) = (plain(60, 1), vec![2; 700]);
@@ -209,7 +209,11 @@ fn chains_and_odd_frames_arrive_whole_or_are_refused() {
         .map(|&len| plain(len, len as u8))
         .collect();
     let got: Vec<Vec<u8>> = got.into_iter().map(|(_, bytes)| bytes).collect();
-    assert_eq!(got, want);
+    assert!(
+        got == want,
+        "lengths {:?}",
+        got.iter().map(Vec::len).collect::<Vec<_>>()
+    );
     namespace.ip("link set eth0 down");
     let mut burst = Burst::from_iter([frame_of(&mut pools, &plain(60, 1))]);
     assert_eq!(queue.transmit(&mut pools, &mut burst).refused, 1, "the link is down");
