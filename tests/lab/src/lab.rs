@@ -87,9 +87,13 @@ impl Lab {
             pins: on_agents.map(|n| agent::pins(name, &n.name)).collect(),
             topology: topology.clone(),
         };
-        state::claim(&record)?;
         let lab = Lab::of(record);
-        signals::guard(&lab.record);
+        let claimed = signals::guard(&lab.record, || state::claim(&locked(&lab.record)));
+        if let Err(error) = claimed {
+            // The name belongs to somebody else, whose lab must stay.
+            locked(&lab.record).kept = true;
+            return Err(error);
+        }
         lab.build(progress)?;
         Ok(lab)
     }
@@ -357,11 +361,13 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        let record = locked(&self.record);
+        let mut record = locked(&self.record);
         if record.kept {
             return;
         }
         let taken = state::lock().and_then(|_lock| record.take_down());
+        // A guard of a running program may keep the record alive; the name is free for others from here on.
+        record.kept = true;
         if let Err(error) = taken {
             eprintln!("{error:#}");
         }

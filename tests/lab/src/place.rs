@@ -84,10 +84,15 @@ impl Place<'_> {
 
     /// Does a TCP connection from here to `address` and `port` come about within a second?
     pub fn reaches(&self, address: &str, port: u16) -> bool {
+        self.reaches_within(address, port, Duration::from_secs(1))
+    }
+
+    /// As [`Place::reaches`], within `patience`. One shorter than a second never waits for TCP's second attempt.
+    pub fn reaches_within(&self, address: &str, port: u16, patience: Duration) -> bool {
         let Ok(ip) = address.parse::<IpAddr>() else {
             return false;
         };
-        let connect = || Ok(std::net::TcpStream::connect_timeout(&(ip, port).into(), Duration::from_secs(1)).is_ok());
+        let connect = || Ok(std::net::TcpStream::connect_timeout(&(ip, port).into(), patience).is_ok());
         self.within(connect).unwrap_or(false)
     }
 

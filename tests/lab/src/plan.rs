@@ -151,7 +151,7 @@ fn segments(t: &Topology) -> Step {
         for net in nets.iter().filter(|_| routed) {
             let gateway = IpNet::new(nth(*net, 1), net.prefix_len()).expect("a prefix length taken from a network");
             // The second member of a segment finds the address there; `replace` makes that no error.
-            lines.push(address(gateway, &bridge).replacen("add", "replace", 1));
+            lines.push(address(gateway, &bridge).replacen(" add ", " replace ", 1));
         }
     }
     step(UNDERLAY, Tool::Ip, lines)

@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn knows_a_child_until_it_ends() {
-        let child = Command::new("sleep").arg("100").spawn().unwrap();
+        let mut child = Command::new("sleep").arg("100").spawn().unwrap();
         let process = Process::of(child.id() as i32, "sleep").unwrap();
         assert!(process.alive());
         let stranger = Process {
@@ -116,16 +116,18 @@ mod tests {
         assert!(process.alive(), "another start time is another process");
         end(std::slice::from_ref(&process), Duration::from_secs(5));
         assert!(!process.alive());
+        assert!(child.wait().is_err(), "it was reaped");
     }
 
     #[test]
     fn insists_when_asking_does_not_help() {
-        let child = Command::new("sh")
+        let mut child = Command::new("sh")
             .args(["-c", "trap '' TERM; while :; do sleep 1; done"])
             .spawn()
             .unwrap();
         let process = Process::of(child.id() as i32, "stubborn").unwrap();
         end(std::slice::from_ref(&process), Duration::from_millis(50));
         assert!(!process.alive());
+        assert!(child.wait().is_err(), "it was reaped");
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::run::locked;
 use crate::state::Record;
+use anyhow::Result;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::sync::{Arc, Mutex, Once, Weak};
@@ -9,12 +10,9 @@ use std::sync::{Arc, Mutex, Once, Weak};
 static LABS: Mutex<Vec<Weak<Mutex<Record>>>> = Mutex::new(Vec::new());
 static LISTEN: Once = Once::new();
 
-/// From now on the lab of `record` goes when this process gets SIGINT, SIGTERM or SIGHUP.
-pub(crate) fn guard(record: &Arc<Mutex<Record>>) {
-    let mut labs = locked(&LABS);
-    labs.retain(|lab| lab.strong_count() > 0);
-    labs.push(Arc::downgrade(record));
-    drop(labs);
+/// Does what `claim` says; if it succeeds, the lab of `record` goes when this process gets SIGINT, SIGTERM or SIGHUP. A
+/// signal that arrives meanwhile waits for the outcome.
+pub(crate) fn guard(record: &Arc<Mutex<Record>>, claim: impl FnOnce() -> Result<()>) -> Result<()> {
     LISTEN.call_once(|| {
         if let Ok(mut signals) = Signals::new([SIGINT, SIGTERM, SIGHUP]) {
             std::thread::spawn(move || {
@@ -24,10 +22,16 @@ pub(crate) fn guard(record: &Arc<Mutex<Record>>) {
             });
         }
     });
+    let mut labs = locked(&LABS);
+    claim()?;
+    labs.retain(|lab| lab.strong_count() > 0);
+    labs.push(Arc::downgrade(record));
+    Ok(())
 }
 
 fn end(signal: i32) {
-    let labs: Vec<_> = locked(&LABS).iter().filter_map(Weak::upgrade).collect();
+    let guarded = locked(&LABS);
+    let labs: Vec<_> = guarded.iter().filter_map(Weak::upgrade).collect();
     if labs.iter().any(|lab| !locked(lab).kept) {
         eprintln!("interrupted; taking the lab down");
     }

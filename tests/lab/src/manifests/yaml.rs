@@ -3,7 +3,7 @@
 use serde_json::Value;
 use std::fmt::Write;
 
-/// `value` as a YAML document. Strings that could be taken for something else are quoted as JSON quotes them.
+/// `value` as a YAML document. Strings that could be taken for something else are quoted.
 pub fn to_yaml(value: &Value) -> String {
     let mut text = String::new();
     match value {
@@ -67,9 +67,18 @@ fn word(text: &str) -> String {
     let bare = text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text.chars().all(inner)
         && !reserved.contains(&text.to_ascii_lowercase().as_str());
-    if bare {
-        text.into()
-    } else {
-        Value::from(text).to_string()
+    if bare { text.into() } else { quoted(text) }
+}
+
+/// In double quotes; what is not printable ASCII by its code (YAML 1.2 section 5.7).
+fn quoted(text: &str) -> String {
+    let mut out = String::from('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            ' '..='~' => out.push(c),
+            _ => _ = write!(out, "\\U{:08x}", u32::from(c)),
+        }
     }
+    out + "\""
 }
