@@ -1,0 +1,241 @@
+//! Decides what a configuration file may say and what holds where it says nothing. It never looks at the machine beyond its host name, so a file that
+//! is right here is right on the next node.
+
+mod error;
+mod keys;
+mod read;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod values;
+
+pub(crate) use error::ConfigError;
+
+use sluice_lb::{PortRange, SchedulerKind};
+use sluice_snapshot::Prefix;
+use sluice_wire::Vni;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+/// A file with every key, its meaning and its default.
+pub(crate) const EXAMPLE: &str = include_str!("example.yaml");
+/// Where the agent answers unless told otherwise.
+pub(crate) const DEFAULT_SOCKET: &str = "/run/sluice/sluice.sock";
+/// Flannel's network identifier.
+const DEFAULT_VNI: Vni = match Vni::new(1) {
+    Some(vni) => vni,
+    None => panic!("1 has 24 bits"),
+};
+
+/// What an agent is told, checked. Each field is the key of the same name; `example.yaml` says what it means.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Config {
+    /// Name of this node's Node object.
+    pub(crate) node: String,
+    /// Directory of manifests.
+    pub(crate) manifests: PathBuf,
+    /// Socket for status and attachments; the agent's state lies beside it.
+    pub(crate) socket: PathBuf,
+    /// Directory of the BPF file system where the program is pinned.
+    pub(crate) bpffs: PathBuf,
+    /// The interface to the other nodes.
+    pub(crate) uplink: UplinkConfig,
+    /// Tunnels.
+    pub(crate) vxlan: VxlanConfig,
+    /// Packet workers.
+    pub(crate) workers: WorkersConfig,
+    /// Services.
+    pub(crate) services: ServicesConfig,
+    /// Masquerading.
+    pub(crate) snat: SnatConfig,
+    /// Sizes that are fixed at start.
+    pub(crate) memory: MemoryConfig,
+    /// The agent's own log.
+    pub(crate) log: LogConfig,
+}
+
+/// `uplink`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct UplinkConfig {
+    /// Name of the interface.
+    pub(crate) interface: String,
+    /// Which of its queues are used.
+    pub(crate) queues: Queues,
+}
+
+/// How many queues of an interface are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Queues {
+    /// As many as it has.
+    All,
+    /// This many, or as many as it has if these are fewer.
+    Number(u32),
+}
+
+/// `vxlan`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct VxlanConfig {
+    /// Network identifier.
+    pub(crate) vni: Vni,
+    /// UDP port.
+    pub(crate) port: u16,
+    /// Largest inner IP packet, bytes; `None` takes the uplink's MTU less the encapsulation.
+    pub(crate) mtu: Option<u16>,
+}
+
+/// `workers`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct WorkersConfig {
+    /// How many, 1 to 64.
+    pub(crate) count: usize,
+    /// The CPU of each, as many as there are workers; `None` leaves the choice to [`Self::cpus`].
+    pub(crate) pinned: Option<Vec<usize>>,
+    /// What a worker does without packets.
+    pub(crate) polling: Polling,
+}
+
+impl WorkersConfig {
+    /// The CPU of each worker: as configured, or else the last ones that this process may use, as CPU 0 has most of the kernel's own
+    /// work. Empty when it may use fewer CPUs than there are workers; they are not pinned then.
+    pub(crate) fn cpus(&self) -> Vec<usize> {
+        self.pinned.clone().unwrap_or_else(|| {
+            let allowed = core_affinity::get_core_ids().unwrap_or_default();
+            let first = allowed.len().checked_sub(self.count);
+            first.map_or_else(Vec::new, |first| allowed[first..].iter().map(|core| core.id).collect())
+        })
+    }
+}
+
+/// What a worker does without packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Polling {
+    /// Spins for a moment, then sleeps.
+    Adaptive,
+    /// Never sleeps.
+    Busy,
+}
+
+impl Polling {
+    /// The name used in configuration and output.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Adaptive => "adaptive",
+            Self::Busy => "busy",
+        }
+    }
+}
+
+/// `services`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ServicesConfig {
+    /// Scheduler of services that name none.
+    pub(crate) scheduler: SchedulerKind,
+    /// Ranges that service addresses come from.
+    pub(crate) cidrs: Vec<Prefix>,
+}
+
+/// `snat`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct SnatConfig {
+    /// Ports of the node's addresses that masqueraded connections leave from.
+    pub(crate) ports: PortRange,
+}
+
+/// `memory`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct MemoryConfig {
+    /// Frames of the node, 4 KiB each.
+    pub(crate) frames: usize,
+    /// Connections of the node.
+    pub(crate) connections: usize,
+    /// Flows that a worker remembers.
+    pub(crate) flows: usize,
+}
+
+/// `log`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct LogConfig {
+    /// Least severe message that is written.
+    pub(crate) level: tracing::Level,
+    /// How it is written.
+    pub(crate) format: LogFormat,
+}
+
+/// How a log message is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// A line for a person.
+    Human,
+    /// A JSON object on a line.
+    Json,
+}
+
+impl Config {
+    /// Reads a file and checks all of it.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with its line and what would be right.
+    pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
+        read::file(path)
+            .and_then(|bytes| read::config(&bytes))
+            .map_err(|fault| fault.in_file(path))
+    }
+
+    /// What holds when only the uplink's interface is said.
+    fn with_defaults(interface: String) -> Self {
+        Self {
+            node: host_name(),
+            manifests: "/etc/sluice/manifests".into(),
+            socket: DEFAULT_SOCKET.into(),
+            bpffs: "/sys/fs/bpf/sluice".into(),
+            uplink: UplinkConfig {
+                interface,
+                queues: Queues::All,
+            },
+            vxlan: VxlanConfig {
+                vni: DEFAULT_VNI,
+                port: 8472,
+                mtu: None,
+            },
+            workers: WorkersConfig {
+                count: 1,
+                pinned: None,
+                polling: Polling::Adaptive,
+            },
+            services: ServicesConfig {
+                scheduler: SchedulerKind::Random,
+                cidrs: default_cidrs(),
+            },
+            snat: SnatConfig {
+                ports: PortRange {
+                    first: 40_000,
+                    last: 65_535,
+                },
+            },
+            memory: MemoryConfig {
+                frames: 16_384,
+                connections: 262_144,
+                flows: 65_536,
+            },
+            log: LogConfig {
+                level: tracing::Level::INFO,
+                format: LogFormat::Human,
+            },
+        }
+    }
+}
+
+/// The range that kubeadm gives services.
+fn default_cidrs() -> Vec<Prefix> {
+    Prefix::new(IpAddr::from([10, 96, 0, 0]).into(), 12)
+        .into_iter()
+        .collect()
+}
+
+/// The host's name in lower case, as kubelet registers a node; empty when it cannot be read.
+fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .unwrap_or_default()
+        .trim()
+        .to_lowercase()
+}

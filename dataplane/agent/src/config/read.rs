@@ -1,0 +1,193 @@
+//! Decides what each key's value may be.
+
+use super::error::Fault;
+use super::keys::{HINT, check};
+use super::tree::{self, Tree};
+use super::values::Value;
+use super::{Config, LogFormat, Polling, Queues, WorkersConfig};
+use sluice_lb::SchedulerKind;
+use sluice_wire::Vni;
+use std::io::{ErrorKind, Read};
+use std::path::Path;
+use tracing::Level;
+
+/// Largest file; a real one is a hundredth of it.
+const MOST_BYTES: u64 = 256 << 10;
+/// Longest path of the socket: a socket address has 107 bytes, and the agent binds it under a longer name first.
+const SOCKET_BYTES: usize = 87;
+/// Highest VXLAN network identifier, 24 bits.
+const LAST_VNI: u32 = (1 << 24) - 1;
+/// Highest number of a CPU that a worker can be pinned to (`CPU_SETSIZE` of sched_setaffinity).
+const LAST_CPU: i128 = 1023;
+
+/// Reads a file of a size that a configuration may have.
+pub(super) fn file(path: &Path) -> Result<Vec<u8>, Fault> {
+    let mut bytes = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(MOST_BYTES + 1).read_to_end(&mut bytes));
+    match read {
+        Ok(_) if bytes.len() as u64 > MOST_BYTES => Err(Fault::whole_file(format!(
+            "the file is longer than {} KiB; it is no configuration",
+            MOST_BYTES >> 10
+        ))),
+        Ok(_) => Ok(bytes),
+        Err(err) if err.kind() == ErrorKind::NotFound => Err(Fault::whole_file(
+            "there is no such file. Make one with  sluice config example  and name it with --config",
+        )),
+        Err(err) => Err(Fault::whole_file(format!("cannot read the file: {err}"))),
+    }
+}
+
+/// Reads a file's content.
+pub(super) fn config(bytes: &[u8]) -> Result<Config, Fault> {
+    let text = str::from_utf8(bytes).map_err(|err| {
+        let line = 1 + bytes[..err.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() as u64;
+        Fault::at(
+            line,
+            "the file is no text in UTF-8; write it anew with an editor that can",
+        )
+    })?;
+    let tree = tree::parse(text)?;
+    check(&tree)?;
+    let find = |key| Value::find(&tree, key);
+
+    let mut config = Config::with_defaults(interface(&tree)?);
+    set(&mut config.node, find("node"), node)?;
+    if config.node.is_empty() {
+        return Err(Fault::whole_file(
+            "`node` is missing, and the host has no name; give the name of this node's Node object",
+        ));
+    }
+    set(&mut config.manifests, find("manifests"), |v| v.path())?;
+    set(&mut config.socket, find("socket"), |v| {
+        let path = v.path()?;
+        let fits = path.as_os_str().len() <= SOCKET_BYTES;
+        fits.then_some(path)
+            .ok_or_else(|| v.wrong(format_args!("a path of at most {SOCKET_BYTES} bytes")))
+    })?;
+    set(&mut config.bpffs, find("bpffs"), |v| v.path())?;
+    set(&mut config.uplink.queues, find("uplink.queues"), queues)?;
+    set(&mut config.vxlan.vni, find("vxlan.vni"), |v| {
+        Vni::new(v.number(1..=LAST_VNI)?).ok_or_else(|| v.wrong("24 bits"))
+    })?;
+    set(&mut config.vxlan.port, find("vxlan.port"), |v| v.number(1..=u16::MAX))?;
+    set(&mut config.vxlan.mtu, find("vxlan.mtu"), |v| {
+        v.number(1280..=u16::MAX).map(Some)
+    })?;
+    workers(&tree, &mut config.workers)?;
+    set(&mut config.services.scheduler, find("services.scheduler"), |v| {
+        v.choice(&SchedulerKind::ALL.map(|kind| (kind.name(), kind)))
+    })?;
+    set(&mut config.services.cidrs, find("services.cidrs"), |v| {
+        v.list("address blocks such as 10.96.0.0/12 or \"fd00:96::/112\"", |item| {
+            text_of(item)?.parse().ok()
+        })
+    })?;
+    set(&mut config.snat.ports, find("snat.ports"), |v| {
+        const WANT: &str = "two ports from 1 to 65535, the lower one first, such as 40000-65535";
+        v.text(WANT)?.parse().map_err(|_| v.wrong(WANT))
+    })?;
+    set(&mut config.memory.frames, find("memory.frames"), |v| {
+        v.number(1024..=524_288)
+    })?;
+    set(&mut config.memory.connections, find("memory.connections"), |v| {
+        v.number(1024..=16_777_216)
+    })?;
+    set(&mut config.memory.flows, find("memory.flows"), |v| {
+        v.number(1024..=4_194_304)
+    })?;
+    set(&mut config.log.level, find("log.level"), |v| {
+        let levels = [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE];
+        v.choice(
+            &["error", "warn", "info", "debug", "trace"]
+                .into_iter()
+                .zip(levels)
+                .collect::<Vec<_>>(),
+        )
+    })?;
+    set(&mut config.log.format, find("log.format"), |v| {
+        v.choice(&[("human", LogFormat::Human), ("json", LogFormat::Json)])
+    })?;
+    Ok(config)
+}
+
+/// Sets a field when its key is there.
+fn set<T>(
+    field: &mut T,
+    value: Option<Value<'_>>,
+    read: impl FnOnce(&Value<'_>) -> Result<T, Fault>,
+) -> Result<(), Fault> {
+    if let Some(value) = value {
+        *field = read(&value)?;
+    }
+    Ok(())
+}
+
+fn text_of(tree: &Tree) -> Option<&str> {
+    if let Tree::Text(text) = tree { Some(text) } else { None }
+}
+
+/// What the kernel takes as an interface's name (`dev_valid_name` in net/core/dev.c).
+fn interface(tree: &Tree) -> Result<String, Fault> {
+    const WANT: &str = "the name of an interface, such as eth1";
+    let Some(value) = Value::find(tree, "uplink.interface") else {
+        let text = "`uplink.interface` is missing; it names the interface to the other nodes, such as eth1";
+        return Err(Fault::whole_file(format!("{text}  {HINT}")));
+    };
+    let name = value.text(WANT)?;
+    let fits = (1..16).contains(&name.len())
+        && !matches!(name, "." | "..")
+        && !name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control());
+    if fits { Ok(name.into()) } else { Err(value.wrong(WANT)) }
+}
+
+/// A DNS subdomain name, as Kubernetes names nodes (RFC 1123 section 2.1, in lower case).
+fn node(value: &Value<'_>) -> Result<String, Fault> {
+    const WANT: &str = "the name of a Node object: lower-case letters, digits, `-` and `.`";
+    let name = value.text(WANT)?;
+    let label = |label: &str| {
+        !label.is_empty()
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    if name.len() <= 253 && name.split('.').all(label) {
+        Ok(name.into())
+    } else {
+        Err(value.wrong(WANT))
+    }
+}
+
+fn queues(value: &Value<'_>) -> Result<Queues, Fault> {
+    value
+        .choice(&[("all", Queues::All)])
+        .or_else(|_| value.number(1..=1024).map(Queues::Number))
+        .map_err(|_| value.wrong("`all` or a number from 1 to 1024"))
+}
+
+fn workers(tree: &Tree, workers: &mut WorkersConfig) -> Result<(), Fault> {
+    let count = Value::find(tree, "workers.count");
+    let cpus = Value::find(tree, "workers.cpus");
+    set(&mut workers.count, count, |v| v.number(1..=64))?;
+    set(&mut workers.polling, Value::find(tree, "workers.polling"), |v| {
+        v.choice(&[Polling::Adaptive, Polling::Busy].map(|polling| (polling.name(), polling)))
+    })?;
+    let Some(value) = cpus else { return Ok(()) };
+    let cpu = |item: &Tree| match item {
+        Tree::Int(cpu @ 0..=LAST_CPU) => usize::try_from(*cpu).ok(),
+        _ => None,
+    };
+    let list = value.list("CPU numbers from 0 to 1023", cpu)?;
+    if list.len() != workers.count {
+        let (cpus, count) = (list.len(), workers.count);
+        return Err(value.fault(format_args!(
+            "lists {cpus} CPUs for {count} workers (workers.count); want one for each"
+        )));
+    }
+    if let Some(twice) = list.iter().enumerate().find(|(i, cpu)| list[..*i].contains(cpu)) {
+        return Err(value.fault(format_args!("lists CPU {} twice; want one for each worker", twice.1)));
+    }
+    workers.pinned = Some(list);
+    Ok(())
+}
