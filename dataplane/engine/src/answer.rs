@@ -38,6 +38,7 @@ impl Engine {
         if !arp::reply(frame.buf.bytes_mut(), cx.snapshot.parts.node.gateway_mac) {
             return Err((frame, DropReason::ArpMalformed));
         }
+        (frame.meta.checksum, frame.meta.gso) = (Checksum::Good, None);
         self.counters.answered.add(1, before as u64);
         Ok(frame)
     }

@@ -18,6 +18,25 @@ pub(crate) struct Link {
     pub(crate) bytes: u64,
 }
 
+/// What an entry rests on besides the configuration.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Basis {
+    /// A connection allows it.
+    Connection(Link),
+    /// There is no connection, and policy allows none to begin. Holds while the table's era for the tuple does: another
+    /// connection may come to which the same packets are replies.
+    Denial { era: u32 },
+}
+
+impl Basis {
+    fn link(self) -> Option<Link> {
+        match self {
+            Self::Connection(link) => Some(link),
+            Self::Denial { .. } => None,
+        }
+    }
+}
+
 /// One decided direction of one flow, as seen at one ingress.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entry {
@@ -25,7 +44,7 @@ pub(crate) struct Entry {
     pub(crate) generation: Generation,
     pub(crate) deps: Deps,
     pub(crate) action: Action,
-    pub(crate) link: Option<Link>,
+    pub(crate) basis: Basis,
 }
 
 #[derive(Clone, Copy)]
@@ -69,6 +88,13 @@ impl FlowCache {
         sluice_mem::prefetch(&self.entries[set * WAYS]);
     }
 
+    /// The connection that the entry at `place` rests on.
+    #[inline]
+    pub(crate) fn record_at(&self, place: Place) -> Option<RecordId> {
+        let entry = self.entries.get(place.0 as usize)?.as_ref()?;
+        entry.basis.link().map(|link| link.record)
+    }
+
     #[inline]
     pub(crate) fn find(&self, key: &FlowKey, hash: u64) -> Option<Place> {
         let set = (hash & self.mask) as usize;
@@ -100,18 +126,21 @@ impl FlowCache {
             *age = if w == way { 0 } else { age.saturating_add(1) };
         }
         ways.tags[way] = tag(hash);
-        self.entries[set * WAYS + way].replace(entry).and_then(|old| old.link)
+        self.entries[set * WAYS + way].replace(entry).and_then(|old| old.basis.link())
     }
 
     pub(crate) fn remove(&mut self, place: Place) -> Option<Link> {
         let at = place.0 as usize;
         self.sets[at / WAYS].tags[at % WAYS] = 0;
-        self.entries.get_mut(at)?.take().and_then(|old| old.link)
+        self.entries.get_mut(at)?.take().and_then(|old| old.basis.link())
     }
 
     /// Links of all entries, to report what they counted.
     pub(crate) fn links_mut(&mut self) -> impl Iterator<Item = &mut Link> {
-        self.entries.iter_mut().flatten().filter_map(|e| e.link.as_mut())
+        self.entries.iter_mut().flatten().filter_map(|e| match &mut e.basis {
+            Basis::Connection(link) => Some(link),
+            Basis::Denial { .. } => None,
+        })
     }
 }
 

@@ -1,9 +1,13 @@
 //! First stage: what a frame is, and whether it may come in where it did. Tunnel headers come off here.
 
+use crate::cache::Place;
 use crate::engine::Context;
 use crate::{Engine, Frame};
 use sluice_snapshot::{PeerSlot, PortKind};
-use sluice_wire::{Addr, Arp, DropReason, FlowKey, Kind, Packet, Parsed, Proto, Scope, parse, rewrite, tcp_flags};
+use sluice_wire::{
+    Addr, Arp, Checksum, DropReason, FlowKey, GsoKind, Kind, Meta, Packet, Parsed, Proto, Scope, parse, rewrite,
+    tcp_flags,
+};
 
 /// Who sent a packet to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +25,8 @@ pub(crate) struct Item {
     pub(crate) parsed: Parsed,
     pub(crate) key: FlowKey,
     pub(crate) hash: u64,
+    /// Where the flow cache has the flow, when it was last asked.
+    pub(crate) place: Option<Place>,
     pub(crate) ingress: Ingress,
     /// Takes the slow path even if its flow is known: it changes the connection's state, or needs an answer.
     pub(crate) special: bool,
@@ -47,8 +53,15 @@ impl Engine {
         let Some(port) = cx.snapshot.parts.ports.get(frame.meta.ingress) else {
             return Classified::Dropped(frame, DropReason::PortGone);
         };
+        // Everything is judged by the first segment, so nothing may hide in others.
+        if frame.buf.next().is_some() {
+            return Classified::Dropped(frame, DropReason::RxInvalid);
+        }
         let mut parsed = match parse(frame.buf.bytes()) {
-            Ok(Packet::Ip(parsed)) => parsed,
+            Ok(Packet::Ip(parsed)) => match check_offloads(&parsed, &frame.meta) {
+                Ok(()) => parsed,
+                Err(reason) => return Classified::Dropped(frame, reason),
+            },
             Ok(Packet::Arp(arp)) => return Classified::Query(frame, Query::Arp(arp)),
             Err(reason) => return Classified::Dropped(frame, reason),
         };
@@ -87,6 +100,9 @@ impl Engine {
         if tuple.dst.is_multicast_or_broadcast() {
             return Classified::Dropped(frame, DropReason::Multicast);
         }
+        if tuple.src.is_multicast_or_broadcast() {
+            return Classified::Dropped(frame, DropReason::SpoofedSource);
+        }
         if is_link_local(tuple.src) || is_link_local(tuple.dst) {
             return Classified::Dropped(frame, DropReason::LinkLocal);
         }
@@ -103,6 +119,7 @@ impl Engine {
             parsed,
             key: FlowKey { tuple, scope },
             hash: 0,
+            place: None,
             ingress,
             special,
             held_since_ns: None,
@@ -128,6 +145,9 @@ impl Engine {
             .forwarding
             .tunnel_source(outer.tuple.src)
             .ok_or(DropReason::UnknownVtep)?;
+        if frame.meta.gso.is_some() {
+            return Err(DropReason::RxInvalid);
+        }
         let inner = sluice_vxlan::decapsulate(frame.buf.bytes(), outer, parts.node.tunnel_port, parts.node.vni)?;
         self.trim(frame, inner.end);
         let our_mac = if outer.v6 {
@@ -142,7 +162,7 @@ impl Engine {
             return Err(DropReason::VxlanTruncated);
         }
         self.counters.pulled.add(1, inner.offset as u64);
-        frame.meta.checksum = sluice_wire::Checksum::Unverified;
+        frame.meta.checksum = Checksum::Unverified;
         let Packet::Ip(parsed) = parse(frame.buf.bytes())? else {
             return Err(DropReason::ArpNotForUs);
         };
@@ -160,6 +180,25 @@ impl Engine {
             frame.buf.truncate(end);
             self.counters.pulled.add(1, extra as u64);
         }
+    }
+}
+
+/// What a sender claims about checksum and segments is acted on after its packet was judged, so it must be true of this packet.
+fn check_offloads(parsed: &Parsed, meta: &Meta) -> Result<(), DropReason> {
+    if !parsed.accepts(meta.checksum) {
+        return Err(DropReason::RxInvalid);
+    }
+    let Some(gso) = meta.gso else { return Ok(()) };
+    let kind = match gso.kind {
+        GsoKind::Tcp4 => parsed.kind == Kind::Tcp && !parsed.v6,
+        GsoKind::Tcp6 => parsed.kind == Kind::Tcp && parsed.v6,
+        GsoKind::Udp => parsed.kind == Kind::Udp,
+    };
+    let own = !matches!(meta.checksum, Checksum::Partial { .. }) || parsed.is_partial(meta.checksum);
+    if kind && own {
+        Ok(())
+    } else {
+        Err(DropReason::GsoMalformed)
     }
 }
 

@@ -38,7 +38,12 @@ pub(crate) enum Target<'a> {
 impl Context<'_> {
     /// Anti-spoofing: may this source come in here?
     pub(crate) fn admit(&self, item: &Item, deps: &mut Deps) -> Result<(), DropReason> {
-        let (parts, src) = (&self.snapshot.parts, item.parsed.tuple.src);
+        self.admit_source(item, item.parsed.tuple.src, deps)
+    }
+
+    /// May packets from `src` come in where this one did?
+    pub(crate) fn admit_source(&self, item: &Item, src: Addr, deps: &mut Deps) -> Result<(), DropReason> {
+        let parts = &self.snapshot.parts;
         deps.add(dep::address(src));
         let honest = match item.ingress {
             Ingress::Pod => parts
@@ -54,15 +59,20 @@ impl Context<'_> {
 
     fn belongs_to(&self, peer: PeerSlot, src: Addr, deps: &mut Deps) -> bool {
         let forwarding = &self.snapshot.parts.forwarding;
-        match forwarding.lookup(src) {
-            Some((prefix, Route::Tunnel { peer: owner, .. })) => {
-                deps.add(dep::route(&prefix));
-                owner == peer
+        let found = forwarding.lookup(src);
+        if let Some((prefix, _)) = &found {
+            deps.add(dep::route(prefix));
+        }
+        match found {
+            Some((_, Route::Tunnel { peer: owner, .. })) => owner == peer,
+            // What is ours comes from nobody else.
+            Some((_, Route::Pod(_) | Route::Host | Route::NoPod)) => false,
+            // A route that waits for its next hop: ask the peer itself.
+            Some((_, Route::Direct(_) | Route::OnLink | Route::Unresolved { .. })) | None => {
+                let prefixes = forwarding.peer(peer).map_or(&[][..], |p| &p.prefixes);
+                let own = prefixes.iter().find(|x| x.contains(src));
+                own.inspect(|prefix| deps.add(dep::route(prefix))).is_some()
             }
-            // A route that waits for its next hop, and other nodes' prefixes that overlap: ask the peer itself.
-            _ => forwarding
-                .peers()
-                .any(|(slot, p)| slot == peer && p.prefixes.iter().any(|x| x.contains(src))),
         }
     }
 
@@ -74,10 +84,12 @@ impl Context<'_> {
             deps.add(dep::service(service.slot()));
             return Ok(Target::Service(service, FrontendKind::ClusterIp));
         }
-        if parts.services.is_service_address(tuple.dst) {
+        // An external address may be the node's own, with all its other ports.
+        let node = parts.node.addresses.contains(&tuple.dst);
+        if !node && parts.services.is_service_address(tuple.dst) {
             return Err(Refusal::Drop(DropReason::NoServicePort));
         }
-        if matches!(tuple.proto, Proto::TCP | Proto::UDP) && parts.node.addresses.contains(&tuple.dst) {
+        if node && matches!(tuple.proto, Proto::TCP | Proto::UDP | Proto::SCTP) {
             deps.add(dep::node_port(tuple.dport));
             if let Some(service) = parts.services.node_port(tuple.proto, tuple.dport, tuple.dst.is_v4()) {
                 deps.add(dep::service(service.slot()));
@@ -105,6 +117,24 @@ impl Context<'_> {
             Route::OnLink => Err(Refusal::Hold(dst)),
             Route::Unresolved { next_hop } => Err(Refusal::Hold(next_hop)),
             Route::NoPod => Err(Refusal::Tell(DropReason::NoPod, IcmpError::HostUnreachable)),
+        }
+    }
+
+    /// Largest IP packet that may leave this way, bytes.
+    pub(crate) fn mtu(&self, way: Way) -> u16 {
+        let parts = &self.snapshot.parts;
+        match way {
+            Way::Port(slot) => parts.ports.get(slot).map_or(u16::MAX, |p| p.mtu),
+            Way::Adjacency(at) => parts.forwarding.adjacency(at).map_or(u16::MAX, |a| a.mtu),
+            Way::Drop(_) => u16::MAX,
+        }
+    }
+
+    /// Whether frames can leave this way now, as far as the next hop is concerned.
+    pub(crate) fn is_resolved(&self, way: Way) -> bool {
+        match way {
+            Way::Adjacency(at) => self.snapshot.parts.forwarding.adjacency(at).is_some(),
+            Way::Port(_) | Way::Drop(_) => true,
         }
     }
 
@@ -164,6 +194,15 @@ impl Context<'_> {
         }
     }
 
+    /// Our own address as a connection's source towards this backend, and whether it is the outside one.
+    pub(crate) fn own_source(&self, backend: Addr) -> Option<(Addr, bool)> {
+        let node = &self.snapshot.parts.node;
+        if self.leaves_cluster(backend) {
+            return node.outside_for(backend).map(|addr| (addr, true));
+        }
+        node.base_for(backend).map(|addr| (addr, false))
+    }
+
     /// The address that the connection's source becomes, if it may not keep its own; and whether that is the outside one.
     pub(crate) fn masquerade(
         &self,
@@ -177,10 +216,7 @@ impl Context<'_> {
         if self.leaves_cluster(backend) {
             // Nobody outside knows the way back to a pod; nor to the base address.
             let ours = Some(client) == node.outside_for(client);
-            return (!ours)
-                .then(|| node.outside_for(backend))
-                .flatten()
-                .map(|addr| (addr, true));
+            return (!ours).then(|| self.own_source(backend)).flatten();
         }
         let asked = via.is_some_and(|via| {
             Masquerade::decide(&MasqueradeInput {
@@ -196,9 +232,6 @@ impl Context<'_> {
         });
         // Pods answer to the base address; other addresses of the node are known to the underlay only.
         let from_node = node.addresses.contains(&client) && way != Way::Port(node.host_port);
-        (asked || from_node)
-            .then(|| node.base_for(backend))
-            .flatten()
-            .map(|addr| (addr, false))
+        (asked || from_node).then(|| self.own_source(backend)).flatten()
     }
 }

@@ -19,6 +19,21 @@ struct Exit<'a> {
 }
 
 impl Engine {
+    /// Does what an entry of the cache says.
+    pub(crate) fn apply<E: Egress>(
+        &mut self,
+        cx: Context<'_>,
+        pools: &mut Pools,
+        item: Item,
+        action: &Action,
+        out: &mut E,
+    ) {
+        match action.way {
+            Way::Drop(reason) => self.drop_frame(pools, item.frame, reason),
+            _ => self.forward(cx, pools, item, action, out),
+        }
+    }
+
     /// Applies an action to a packet and sends it.
     pub(crate) fn forward<E: Egress>(
         &mut self,
@@ -28,14 +43,16 @@ impl Engine {
         action: &Action,
         out: &mut E,
     ) {
-        let mtu = self.mtu(cx, action.way);
+        let mtu = cx.mtu(action.way);
         if packet_size(&item) > usize::from(mtu) {
             let tell = Refusal::Tell(DropReason::TooBig, IcmpError::TooBig { mtu });
             return self.refuse(cx, pools, item, tell, out);
         }
         let bytes = item.frame.buf.bytes_mut();
         if !action.rewrite.is_empty() {
-            rewrite::apply(bytes, &item.parsed, item.frame.meta.checksum, &action.rewrite);
+            if !rewrite::apply(bytes, &item.parsed, item.frame.meta.checksum, &action.rewrite) {
+                return self.drop_frame(pools, item.frame, DropReason::TransportTruncated);
+            }
             let tuple = &mut item.parsed.tuple;
             (tuple.src, tuple.sport) = action.rewrite.src.unwrap_or((tuple.src, tuple.sport));
             (tuple.dst, tuple.dport) = action.rewrite.dst.unwrap_or((tuple.dst, tuple.dport));
@@ -44,15 +61,6 @@ impl Engine {
             rewrite::decrement_ttl(bytes, &item.parsed);
         }
         self.deliver(cx, pools, item.frame, &item.parsed, action.way, action.tunnel_port, out);
-    }
-
-    fn mtu(&self, cx: Context<'_>, way: Way) -> u16 {
-        let parts = &cx.snapshot.parts;
-        match way {
-            Way::Port(slot) => parts.ports.get(slot).map_or(u16::MAX, |p| p.mtu),
-            Way::Adjacency(at) => parts.forwarding.adjacency(at).map_or(u16::MAX, |a| a.mtu),
-            Way::Drop(_) => u16::MAX,
-        }
     }
 
     /// Sends a packet whose addresses are final.
@@ -134,13 +142,17 @@ impl Engine {
                 self.counters.split.add(made, made_bytes);
                 return self.drop_frame(pools, frame, DropReason::NoFrameMemory);
             };
-            let written = buf
-                .extend(len)
-                .is_some_and(|room| plan.write(i, frame.buf.bytes(), room));
-            if !written {
+            let written = match buf.extend(len) {
+                None => Err(DropReason::NoHeadroom),
+                Some(room) => plan
+                    .write(i, frame.buf.bytes(), room)
+                    .then_some(())
+                    .ok_or(DropReason::GsoMalformed),
+            };
+            if let Err(reason) = written {
                 pools.free(buf);
                 self.counters.split.add(made, made_bytes);
-                return self.drop_frame(pools, frame, DropReason::GsoMalformed);
+                return self.drop_frame(pools, frame, reason);
             }
             made += 1;
             made_bytes += len as u64;
@@ -163,7 +175,12 @@ impl Engine {
             if !checksum::complete(frame.buf.bytes_mut(), start, offset) {
                 return self.drop_frame(pools, frame, DropReason::TransportTruncated);
             }
-            frame.meta.checksum = Checksum::Good;
+            // What was completed in the payload says nothing about the packet's own sum.
+            frame.meta.checksum = if parsed.is_partial(frame.meta.checksum) {
+                Checksum::Good
+            } else {
+                Checksum::Unverified
+            };
         }
         if let Some((template, source_port)) = exit.tunnel {
             let overhead = template.overhead();
@@ -185,11 +202,15 @@ impl Engine {
 }
 
 /// Size of the largest IP packet that this frame becomes on a wire.
-fn packet_size(item: &Item) -> usize {
+pub(crate) fn packet_size(item: &Item) -> usize {
     let parsed = &item.parsed;
     match item.frame.meta.gso {
         None => parsed.end as usize - usize::from(parsed.l3),
-        Some(gso) => usize::from(parsed.payload) - usize::from(parsed.l3) + usize::from(gso.size),
+        Some(gso) => {
+            let headers = usize::from(parsed.payload) - usize::from(parsed.l3);
+            let payload = parsed.end as usize - usize::from(parsed.payload);
+            headers + payload.min(usize::from(gso.size))
+        }
     }
 }
 

@@ -1,6 +1,5 @@
 //! The stages of a packet's life, in order, in one function.
 
-use crate::action::Way;
 use crate::cache::FlowCache;
 use crate::classify::{Classified, Item};
 use crate::held::Held;
@@ -94,20 +93,23 @@ impl Engine {
                 Classified::Dropped(frame, reason) => self.drop_frame(pools, frame, reason),
             }
         }
-        // 2. Look every flow up: hash all, ask the memory for all, then probe.
+        // 2. Look every flow up: hash all, ask the memory for all, then probe, and ask for the connections.
         for item in &mut items {
             item.hash = self.hasher.hash_one(item.key);
             self.cache.prefetch(item.hash);
+        }
+        for item in &mut items {
+            item.place = self.cache.find(&item.key, item.hash);
+            if let Some(record) = item.place.and_then(|place| self.cache.record_at(place)) {
+                self.shared.connections.prefetch(record);
+            }
         }
         // 3. Known flows are rewritten and leave before the others are thought about.
         for item in items.drain(..) {
             match self.look_up(cx, &item) {
                 Some(action) => {
                     self.counters.events.cache_hits.add(1);
-                    match action.way {
-                        Way::Drop(reason) => self.drop_frame(pools, item.frame, reason),
-                        _ => self.forward(cx, pools, item, &action, out),
-                    }
+                    self.apply(cx, pools, item, &action, out);
                 }
                 None => misses.push(item),
             }
@@ -115,9 +117,14 @@ impl Engine {
         // 4. Transmit the hits.
         out.flush(pools);
         // 5. Unknown flows: spoofing, service, egress policy, route, ingress policy; decided once for the connection.
-        for item in misses.drain(..) {
+        for mut item in misses.drain(..) {
             self.counters.events.cache_misses.add(1);
-            self.slow(cx, pools, item, out);
+            // The packet before it may have decided for this one, too.
+            item.place = self.cache.find(&item.key, item.hash);
+            match self.look_up(cx, &item) {
+                Some(action) => self.apply(cx, pools, item, &action, out),
+                None => self.slow(cx, pools, item, out),
+            }
         }
         // 6. Transmit the rest.
         out.flush(pools);
@@ -167,10 +174,6 @@ impl Engine {
     /// The counters it writes.
     pub fn counters(&self) -> &Arc<Counters> {
         &self.counters
-    }
-
-    pub(crate) fn hash(&self, key: &sluice_wire::FlowKey) -> u64 {
-        self.hasher.hash_one(key)
     }
 
     pub(crate) fn drop_frame(&self, pools: &mut Pools, frame: Frame, reason: DropReason) {

@@ -3,13 +3,14 @@
 use crate::action::Way;
 use crate::classify::{Ingress, Item};
 use crate::decide::Refusal;
+use crate::deliver::packet_size;
 use crate::engine::Context;
 use crate::{Egress, Engine, Frame};
 use sluice_mem::Pools;
 use sluice_snapshot::Deps;
 use sluice_wire::{
-    Checksum, DropReason, IcmpError, MacAddr, Meta, Packet, Proto, Rewrite, icmp, parse, parse_quoted, rewrite,
-    tcp_reset,
+    Checksum, DropReason, IcmpError, MacAddr, Meta, Packet, Proto, Rewrite, checksum, icmp, parse, parse_quoted,
+    rewrite, tcp_reset,
 };
 
 /// Room for the longest error (1280 bytes of IPv6 and the Ethernet header).
@@ -97,6 +98,11 @@ impl Engine {
         let Some((quote, (_, record, direction))) = found else {
             return self.drop_frame(pools, item.frame, DropReason::IcmpUnrelated);
         };
+        // It must come from where the connection's own packets come from; else any pod could disturb others' connections.
+        let far_end = record.arriving(direction).src;
+        if let Err(reason) = cx.admit_source(&item, far_end, &mut deps) {
+            return self.drop_frame(pools, item.frame, reason);
+        }
         let backend = (record.reply.src, record.reply.sport);
         if let Err(reason) = cx.policy(&record.original, backend, &mut deps) {
             return self.drop_frame(pools, item.frame, reason);
@@ -107,12 +113,19 @@ impl Engine {
             Err(refusal) => return self.refuse(cx, pools, item, refusal, out),
         };
         // From the far end itself it must look as if it came from where the client had sent to; a router keeps its name.
-        let from_far_end = item.parsed.tuple.src == record.arriving(direction).src;
+        let from_far_end = item.parsed.tuple.src == far_end;
         let outer = Rewrite {
             src: from_far_end.then_some((leaving.src, 0)),
             dst: Some((leaving.dst, 0)),
         };
+        if packet_size(&item) > usize::from(cx.mtu(way)) {
+            return self.drop_frame(pools, item.frame, DropReason::TooBig);
+        }
         let bytes = item.frame.buf.bytes_mut();
+        if let Checksum::Partial { start, offset } = item.frame.meta.checksum {
+            checksum::complete(bytes, start, offset);
+            item.frame.meta.checksum = Checksum::Unverified;
+        }
         rewrite::rewrite_quoted(
             bytes,
             &item.parsed,

@@ -7,12 +7,14 @@ mod cache;
 mod classify;
 mod connection;
 mod counters;
+mod create;
 mod decide;
 mod deliver;
 mod egress;
 mod engine;
 mod held;
 mod icmp_error;
+mod look_up;
 mod shared;
 mod slow;
 

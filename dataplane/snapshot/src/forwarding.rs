@@ -137,6 +137,11 @@ impl Forwarding {
         Some((slot, self.peers.get(slot.0 as usize)?.as_ref()?))
     }
 
+    /// The peer in this slot.
+    pub fn peer(&self, slot: PeerSlot) -> Option<&Peer> {
+        self.peers.get(slot.0 as usize)?.as_ref()
+    }
+
     /// All peers.
     pub fn peers(&self) -> impl Iterator<Item = (PeerSlot, &Peer)> {
         self.peers

@@ -101,6 +101,15 @@ impl Snapshot {
         if Arc::ptr_eq(&new, &old.forwarding) || new == old.forwarding {
             return false;
         }
+        // Which sources a peer may use.
+        for (slot, peer) in new.peers().chain(old.forwarding.peers()) {
+            let prefixes = |of: &crate::Forwarding| of.peer(slot).map(|p| p.prefixes.clone());
+            if prefixes(&new) != prefixes(&old.forwarding) {
+                for prefix in &peer.prefixes {
+                    self.stamps.touch(dep::route(prefix), self.generation);
+                }
+            }
+        }
         let prefixes = new.routes().chain(old.forwarding.routes()).map(|(prefix, _)| prefix);
         for prefix in prefixes {
             if new.exact(&prefix) == old.forwarding.exact(&prefix) {

@@ -59,6 +59,8 @@ pub mod dep {
 pub struct Deps {
     ids: [DepId; Self::MAX],
     len: u8,
+    /// There was no room: whatever changes may have been part of it.
+    overflowed: bool,
 }
 
 impl Default for Deps {
@@ -66,6 +68,7 @@ impl Default for Deps {
         Self {
             ids: [DepId(0); Self::MAX],
             len: 0,
+            overflowed: false,
         }
     }
 }
@@ -86,6 +89,8 @@ impl Deps {
         if at < Self::MAX {
             self.ids[at] = id;
             self.len += 1;
+        } else {
+            self.overflowed = true;
         }
     }
 
@@ -124,6 +129,7 @@ impl Stamps {
     #[inline]
     pub fn unchanged(&self, deps: &Deps, since: Generation) -> bool {
         self.all <= since
+            && !deps.overflowed
             && deps
                 .ids()
                 .iter()

@@ -71,6 +71,7 @@ drop_reasons! {
     RxInvalid = 47, "rx_invalid" => "port delivered a frame with contradictory offload data, or one too long";
     TxRefused = 48, "tx_refused" => "port refused the frame: link down, or an offload that it does not have";
     TunnelCongestion = 49, "tunnel_congestion" => "congestion was marked on the tunnel, and the inner packet is not ECN-capable (RFC 6040 section 4.2)";
+    TunnelFromPod = 50, "tunnel_from_pod" => "would reach a node's tunnel port without having been wrapped by this node";
 }
 
 #[cfg(test)]

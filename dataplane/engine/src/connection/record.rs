@@ -1,7 +1,7 @@
 //! One connection in a fixed number of words: no pointer in it, so that it can be handed to another process as it is.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use sluice_lb::{EndpointSlot, ServiceSlot};
+use core::sync::atomic::{AtomicU64, Ordering};
+use sluice_lb::{ConnState, EndpointSlot, ServiceSlot};
 use sluice_wire::{Addr, Generation, Proto, Tuple};
 
 /// Which way a packet of a connection goes.
@@ -76,16 +76,104 @@ pub(crate) struct Usage {
 
 /// A record in memory. The words are written before its keys are entered and read after they were found, under the same
 /// shard's lock, which orders them.
-#[derive(Default)]
 pub(crate) struct Cell {
     words: [AtomicU64; WORDS],
-    pub(crate) incarnation: AtomicU32,
-    pub(crate) state: AtomicU32,
+    /// A [`Life`]. One word, so that no packet of an ended connection can move the state of the next one in its place.
+    life: AtomicU64,
     pub(crate) created_ns: AtomicU64,
     pub(crate) usage: [Usage; 2],
 }
 
+/// Incarnation and state of a cell at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Life {
+    pub(crate) incarnation: u32,
+    /// `None` while the cell is free.
+    pub(crate) state: Option<ConnState>,
+    /// Policy took its permission away; the record stays, so that neither side's next packet begins another connection.
+    pub(crate) cut: bool,
+}
+
+const NO_STATE: u64 = 0xff;
+const CUT: u64 = 1 << 8;
+
+impl Life {
+    fn of(word: u64) -> Self {
+        Self {
+            incarnation: (word >> 32) as u32,
+            state: ConnState::from_u8(word as u8),
+            cut: word & CUT != 0,
+        }
+    }
+
+    fn word(self) -> u64 {
+        let state = self.state.map_or(NO_STATE, |s| u64::from(s.to_u8()));
+        u64::from(self.incarnation) << 32 | if self.cut { CUT } else { 0 } | state
+    }
+}
+
+impl Default for Cell {
+    fn default() -> Self {
+        let free = Life {
+            incarnation: 0,
+            state: None,
+            cut: false,
+        };
+        Self {
+            words: Default::default(),
+            life: AtomicU64::new(free.word()),
+            created_ns: AtomicU64::new(0),
+            usage: Default::default(),
+        }
+    }
+}
+
 impl Cell {
+    /// Acquires what was written before the life was set.
+    #[inline]
+    pub(crate) fn life(&self) -> Life {
+        Life::of(self.life.load(Ordering::Acquire))
+    }
+
+    /// For whoever owns the cell: it is free, or both its shards are locked.
+    pub(crate) fn set_life(&self, life: Life) {
+        self.life.store(life.word(), Ordering::Release);
+    }
+
+    /// Changes the life of one incarnation: what it was and what it became, or `None` when that incarnation is over.
+    pub(crate) fn change_life(&self, incarnation: u32, change: impl Fn(Life) -> Life) -> Option<(Life, Life)> {
+        let mut word = self.life.load(Ordering::Acquire);
+        loop {
+            let before = Life::of(word);
+            if before.incarnation != incarnation || before.state.is_none() {
+                return None;
+            }
+            let after = change(before);
+            if after == before {
+                return Some((before, after));
+            }
+            match self
+                .life
+                .compare_exchange(word, after.word(), Ordering::AcqRel, Ordering::Acquire)
+            {
+                Ok(_) => return Some((before, after)),
+                Err(seen) => word = seen,
+            }
+        }
+    }
+
+    /// Asks the processor for the line that [`Self::life`] reads.
+    #[inline]
+    pub(crate) fn prefetch_life(&self) {
+        sluice_mem::prefetch(&self.life);
+    }
+
+    /// When a packet of either direction was last reported.
+    pub(crate) fn last_ns(&self) -> u64 {
+        let [a, b] = &self.usage;
+        a.last_ns.load(Ordering::Relaxed).max(b.last_ns.load(Ordering::Relaxed))
+    }
+
     pub(crate) fn store(&self, record: &Record) {
         let [a, b, c, d, e] = tuple_words(&record.original);
         let [f, g, h, i, j] = tuple_words(&record.reply);

@@ -1,0 +1,22 @@
+//! Holds the promises of the packet path: what goes in by one port, byte for byte, and what must come out by another.
+
+mod bench;
+mod packet;
+mod world;
+
+mod connections;
+mod icmp;
+mod neighbours;
+mod no_allocation;
+mod outside;
+mod pods;
+mod policy;
+mod properties;
+mod refusals;
+mod renewal;
+mod services;
+mod spoofing;
+mod super_frames;
+mod tunnel;
+mod twin;
+mod workers;

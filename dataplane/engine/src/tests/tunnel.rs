@@ -1,0 +1,118 @@
+//! Traffic with the other node, over both underlays.
+
+use super::bench::{Bench, coming, expect_at_pod, expect_in_tunnel, wrapped};
+use super::packet::{Packet, SYN};
+use super::world::{A, B, OTHER_NODE, OUR_VTEP, OUTSIDE, PEER_VTEP, REMOTE, UPLINK};
+use sluice_wire::{Addr, DropReason, MacAddr};
+
+#[test]
+fn packets_are_wrapped_and_replies_unwrapped() {
+    for v4 in [true, false] {
+        for packet in [
+            Packet::tcp((A.addr(v4), 1000), (REMOTE.addr(v4), 2000), SYN),
+            Packet::udp((A.addr(v4), 1000), (REMOTE.addr(v4), 2000)),
+            Packet::ping(A.addr(v4), REMOTE.addr(v4), 5),
+        ] {
+            let mut bench = Bench::new();
+            for _ in 0..3 {
+                expect_in_tunnel(&bench.from_pod(A, &packet), packet.clone().hop());
+                let reply = packet.reply();
+                expect_at_pod(&bench.from_tunnel(&reply), A, reply.hop());
+            }
+        }
+    }
+}
+
+#[test]
+fn congestion_marks_travel_both_ways() {
+    let mut bench = Bench::new();
+    let mut packet = Packet::udp((A.addr(true), 1000), (REMOTE.addr(true), 2000));
+    packet.tos = 0xb8 | 2;
+    expect_in_tunnel(&bench.from_pod(A, &packet), packet.clone().hop());
+
+    let mut reply = packet.reply();
+    let mut outer = coming(true);
+    outer.outer.tos = 3;
+    let inner = reply.clone().between(PEER_VTEP[0], OUR_VTEP[0]).frame();
+    let sent = bench.send(UPLINK, &outer.around(&inner));
+    reply.tos |= 3;
+    expect_at_pod(&sent, A, reply.hop());
+}
+
+/// A tunnel packet that would be let in, changed in one way.
+#[test]
+fn what_is_wrong_with_a_tunnel_packet_has_a_reason() {
+    for v4 in [true, false] {
+        let family = usize::from(!v4);
+        let packet = Packet::udp((REMOTE.addr(v4), 2000), (A.addr(v4), 1000));
+        let inner = packet.clone().between(PEER_VTEP[family], OUR_VTEP[family]).frame();
+        let mut bench = Bench::new();
+        expect_at_pod(&bench.from_tunnel(&packet), A, packet.clone().hop());
+
+        let mut stranger = coming(v4);
+        stranger.outer.src.0 = OUTSIDE.addr(v4);
+        bench.refused(UPLINK, &stranger.around(&inner), DropReason::UnknownVtep);
+
+        let mut network = coming(v4);
+        network.vni = 2;
+        bench.refused(UPLINK, &network.around(&inner), DropReason::UnknownVni);
+
+        let mut no_flag = coming(v4).around(&inner);
+        let flags = no_flag.len() - inner.len() - 8;
+        assert_eq!(no_flag[flags], 8);
+        no_flag[flags] = 0;
+        bench.refused(UPLINK, &no_flag, DropReason::VxlanNoVni);
+
+        let mut sum = coming(v4).around(&inner);
+        *sum.last_mut().unwrap() ^= 1;
+        bench.refused(UPLINK, &sum, DropReason::OuterChecksum);
+
+        for len in 0..14 {
+            bench.refused(UPLINK, &coming(v4).around(&inner[..len]), DropReason::VxlanTruncated);
+        }
+        for mac in [MacAddr([2, 7, 7, 7, 7, 7]), OUR_VTEP[1 - family], MacAddr::BROADCAST] {
+            let other = packet.clone().between(PEER_VTEP[family], mac).frame();
+            bench.refused(UPLINK, &coming(v4).around(&other), DropReason::InnerMac);
+        }
+        // The flow itself is in the cache all the time.
+        expect_at_pod(&bench.from_tunnel(&packet), A, packet.hop());
+    }
+}
+
+#[test]
+fn a_cached_flow_does_not_open_the_tunnel_to_other_sources() {
+    let v4 = true;
+    let mut bench = Bench::new();
+    let honest = Packet::udp((REMOTE.addr(v4), 2000), (A.addr(v4), 1000));
+    bench.from_tunnel(&honest);
+    for source in [B.addr(v4), OUTSIDE.addr(v4), Addr::v4([10, 244, 3, 1]), OTHER_NODE.addr(v4)] {
+        let packet = honest.clone().from((source, 2000));
+        bench.refused(UPLINK, &wrapped(&packet), DropReason::SpoofedSource);
+    }
+    // The same tuple, not through the tunnel.
+    let bare = honest.between(super::world::ROUTER_MAC, super::world::UPLINK_MAC).frame();
+    bench.refused(UPLINK, &bare, DropReason::SpoofedSource);
+}
+
+#[test]
+fn the_tunnel_leads_to_pods_and_not_through_this_node() {
+    let mut bench = Bench::new();
+    for to in [OUTSIDE.addr(true), Addr::v4([10, 244, 2, 77])] {
+        let packet = Packet::udp((REMOTE.addr(true), 2000), (to, 53));
+        bench.refused(UPLINK, &wrapped(&packet), DropReason::Loop);
+    }
+}
+
+#[test]
+fn a_peer_that_lost_a_prefix_may_not_use_it_any_more() {
+    let v4 = true;
+    let mut bench = Bench::new();
+    let packet = Packet::udp((REMOTE.addr(v4), 2000), (A.addr(v4), 1000));
+    // No route through the tunnel yet: the peer's own list decides.
+    let prefix = super::world::prefix("10.244.2.0/24");
+    let next_hop = OTHER_NODE.addr(v4);
+    bench.change(|w| drop(w.routes.insert(prefix, sluice_snapshot::Route::Unresolved { next_hop })));
+    expect_at_pod(&bench.from_tunnel(&packet), A, packet.clone().hop());
+    assert!(bench.change(|w| w.peers.get_mut(&0).unwrap().prefixes.clear()));
+    bench.refused(UPLINK, &wrapped(&packet), DropReason::SpoofedSource);
+}
