@@ -101,7 +101,7 @@ impl XskQueue {
     /// Chunks that the kernel has for this queue.
     pub fn outstanding(&self) -> Outstanding {
         Outstanding {
-            receive: self.held.count() - self.in_tx,
+            receive: self.held.count().saturating_sub(self.in_tx),
             transmit: self.in_tx,
         }
     }
@@ -152,7 +152,7 @@ impl XskQueue {
                 break;
             };
             if let Some(buf) = self.adopt(address, 0) {
-                self.in_tx -= 1;
+                self.in_tx = self.in_tx.saturating_sub(1);
                 pools.free(buf);
                 returned += 1;
             }
