@@ -1,1 +1,6 @@
-//! Not written yet.
+//! Decides whether the workspace keeps its own rules: who may depend on whom, where `unsafe` lives, how long a file may
+//! be, and that every promise names a test. It never looks at what the code does.
+
+pub mod rooms;
+pub mod sources;
+pub mod spec;

@@ -1,0 +1,47 @@
+# Commands of this repository; each step of CI is one of them. `make help` lists them.
+
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test build prepare format lint rules unit-test lab-test programs
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## Build two nodes with pods in network namespaces and show that everything works; KEEP=1 leaves them up
+	@tests/prepare.sh demo
+	$(CARGO) build --release --locked -p sluice -p sluice-lab
+	@$(TARGET)/release/sluice-lab demo $(if $(KEEP),--keep)
+
+test: ## Everything CI checks: format, lints, rules of the house, unit and property tests, lab tests
+	@tests/prepare.sh test
+	@$(MAKE) --no-print-directory format lint rules unit-test lab-test
+
+build: ## Build the release binaries
+	@tests/prepare.sh build
+	$(CARGO) build --release --locked --workspace --bins
+
+prepare: ## Install what building, demo and tests need, and say what this machine lacks
+	@tests/prepare.sh test
+
+format: ## Check that the code is formatted
+	$(CARGO) fmt --all --check
+
+lint: ## Run clippy; a warning is an error
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+rules: ## Check dependency directions, where unsafe lives, length of files, tests named in SPEC.md
+	$(CARGO) test --locked -p sluice-house
+
+unit-test: ## Run unit and property tests of all crates but the lab
+	$(CARGO) test --locked --no-fail-fast --workspace --exclude sluice-lab --exclude sluice-house
+
+# The lab starts these programs beside its own test binaries.
+programs:
+	$(CARGO) build --locked -p sluice -p sluice-lab
+
+lab-test: programs ## Run the tests in network namespaces; needs root
+	$(CARGO) test --locked --no-fail-fast -p sluice-lab

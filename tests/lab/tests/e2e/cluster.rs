@@ -1,0 +1,103 @@
+//! The cluster that most tests start from, and how a test runs in it: watched while it runs, balanced when it ends.
+
+use crate::balance;
+use sluice_lab::{Lab, Topology};
+use std::net::IpAddr;
+use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
+
+/// How long anything may take that has no promised time of its own.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+/// Service `web`: TCP port 80 of every `app: web`, node port 30080.
+pub const WEB: [&str; 2] = ["10.96.0.10", "fd00:96::a"];
+/// Service `echo`: UDP port 7 of every `app: web`, node port 30007.
+pub const ECHO: [&str; 2] = ["10.96.0.20", "fd00:96::14"];
+/// The nodes' addresses.
+pub const NODE_A: [&str; 2] = ["192.0.2.11", "2001:db8:2::11"];
+pub const NODE_B: [&str; 2] = ["192.0.2.12", "2001:db8:2::12"];
+/// The machine outside.
+pub const OUTSIDE: [&str; 2] = ["192.0.2.100", "2001:db8:2::100"];
+/// Both families, as the index of the arrays above and of `Pod::address`.
+pub const FAMILIES: [bool; 2] = [false, true];
+
+const CLUSTER: &str = r#"
+nodes:
+  - {name: node-a, addresses: [192.0.2.11/24, "2001:db8:2::11/64"], podCIDRs: [10.244.1.0/24, "fd00:244:1::/64"]}
+  - {name: node-b, addresses: [192.0.2.12/24, "2001:db8:2::12/64"], podCIDRs: [10.244.2.0/24, "fd00:244:2::/64"]}
+pods:
+  - {name: web-1, node: node-a, addresses: [10.244.1.5, "fd00:244:1::5"], labels: {app: web, name: web-1}, run: [http, udp-echo, iperf3]}
+  - {name: web-2, node: node-b, addresses: [10.244.2.5, "fd00:244:2::5"], labels: {app: web, name: web-2}, run: [http, udp-echo, iperf3]}
+  - {name: user, node: node-a, addresses: [10.244.1.9, "fd00:244:1::9"], labels: {role: user}}
+clients:
+  - {name: outside, addresses: [192.0.2.100/24, "2001:db8:2::100/64"], run: [http, udp-echo]}
+services:
+  - {name: web, type: NodePort, clusterIPs: [10.96.0.10, "fd00:96::a"], selector: {app: web}, ports: [{name: http, port: 80, nodePort: 30080}]}
+  - {name: echo, type: NodePort, clusterIPs: [10.96.0.20, "fd00:96::14"], selector: {app: web}, ports: [{name: echo, protocol: UDP, port: 7, nodePort: 30007}]}
+"#;
+
+/// Two nodes with an agent each: web-1 and user on the first, web-2 on the second, and a machine outside.
+pub fn two_nodes() -> Topology {
+    Topology::parse(CLUSTER).unwrap()
+}
+
+/// [`two_nodes`] with more written below its last list, the services.
+pub fn two_nodes_and(more: &str) -> Topology {
+    Topology::parse(&format!("{CLUSTER}{more}")).unwrap()
+}
+
+/// A topology like [`two_nodes`] with one more pod.
+pub fn add_pod(topology: &mut Topology, yaml: &str) {
+    topology.pods.push(serde_json::from_str(yaml).unwrap());
+}
+
+/// Tests that promise a time, or need the whole machine, run alone.
+static MACHINE: RwLock<()> = RwLock::new(());
+
+/// Runs `test` in a lab of `topology`. Afterwards every agent's frames balance, and every agent stops cleanly.
+pub fn in_lab(topology: &Topology, test: impl FnOnce(&Lab)) {
+    let _shared = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
+    watched(topology, test);
+}
+
+/// As [`in_lab`], without any other test at the same time.
+pub fn alone_in_lab(topology: &Topology, test: impl FnOnce(&Lab)) {
+    let _whole = MACHINE.write().unwrap_or_else(PoisonError::into_inner);
+    watched(topology, test);
+}
+
+fn watched(topology: &Topology, test: impl FnOnce(&Lab)) {
+    let lab = Watched(Lab::up(topology).unwrap());
+    test(&lab.0);
+    balance::check(&lab.0);
+}
+
+/// A lab that shows what its agents said when the test fails: their logs go with the lab.
+struct Watched(Lab);
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        for spec in &self.0.topology().nodes {
+            let Ok(node) = self.0.node(&spec.name) else { continue };
+            let log = std::fs::read_to_string(node.agent_log()).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            eprintln!(
+                "--- agent of {}, its last lines\n{}",
+                spec.name,
+                lines[lines.len().saturating_sub(40)..].join("\n")
+            );
+        }
+    }
+}
+
+/// The address of pod `name`.
+pub fn address(lab: &Lab, name: &str, v6: bool) -> IpAddr {
+    lab.pod(name).unwrap().address(v6).unwrap()
+}
+
+/// One of the pairs above, parsed.
+pub fn of(pair: [&str; 2], v6: bool) -> IpAddr {
+    pair[usize::from(v6)].parse().unwrap()
+}

@@ -1,0 +1,18 @@
+//! The agent in the lab: real kernels as clients and servers, real packets between them, one promise a test.
+
+mod bad_input;
+mod balance;
+mod clients;
+mod cluster;
+mod host;
+mod interop;
+mod load;
+mod node_port;
+mod on_the_wire;
+mod pods;
+mod policy;
+mod ports_come_and_go;
+mod restart;
+mod services;
+mod stop;
+mod workers;

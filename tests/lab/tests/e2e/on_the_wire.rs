@@ -1,0 +1,114 @@
+//! What we send, in the eyes of another decoder.
+
+use crate::clients::{curl, echoes, ping};
+use crate::cluster::*;
+use sluice_lab::{Lab, Output, Place};
+use std::net::SocketAddr;
+
+/// Frames as they leave node-a, while `traffic` runs.
+fn capture(lab: &Lab, traffic: impl FnOnce()) -> String {
+    let wire = lab.place("net").unwrap();
+    let file = lab.dir().join("wire.pcap").to_string_lossy().into_owned();
+    let command = [
+        "tcpdump",
+        "-Z",
+        "root",
+        "-i",
+        "n0",
+        "-Q",
+        "in",
+        "-n",
+        "-U",
+        "--immediate-mode",
+        "-s",
+        "0",
+        "-w",
+        &file,
+        "udp port 8472",
+    ];
+    let tcpdump = wire.spawn(&command).unwrap();
+    let begun = || std::fs::metadata(&file).is_ok_and(|m| m.len() > 0);
+    lab.wait("tcpdump to begin", PATIENCE, begun).unwrap();
+    traffic();
+    let said = tcpdump.stop();
+    assert!(said.stderr.contains(" 0 packets dropped by kernel"), "{said}");
+    file
+}
+
+/// Every checksum is looked at, also where it says zero.
+fn tshark(wire: &Place<'_>, file: &str, filter: &str, fields: &[&str]) -> Output {
+    let mut command = vec!["tshark", "-n", "-r", file, "-d", "udp.port==8472,vxlan", "-Y", filter];
+    for check in [
+        "ip.check_checksum:TRUE",
+        "tcp.check_checksum:TRUE",
+        "udp.check_checksum:TRUE",
+    ] {
+        command.extend(["-o", check]);
+    }
+    if !fields.is_empty() {
+        command.extend(["-T", "fields"]);
+        command.extend(fields.iter().flat_map(|field| ["-e", field]));
+    }
+    let output = wire.run_for(&command, PATIENCE * 3).unwrap();
+    output.text().unwrap();
+    output
+}
+
+#[test]
+fn tshark_decodes_what_we_send_and_finds_every_checksum_right() {
+    in_lab(&two_nodes(), |lab| {
+        let user = lab.pod("user").unwrap();
+        let file = capture(lab, || {
+            for v6 in FAMILIES {
+                let far = address(lab, "web-2", v6);
+                ping(&user, far);
+                assert_eq!(curl(&user, far, "/"), "web-2");
+                echoes(&user, (far, 7), 3);
+                echoes(&user, (of(ECHO, v6), 7), 16);
+                // Upwards, so that super-frames are cut on the captured side.
+                let url = format!("http://{}/", SocketAddr::new(far, 80));
+                let post = format!(
+                    "head -c 3000000 /dev/zero | curl -sS --data-binary @- -o /dev/null -w '%{{size_upload}}' '{url}'"
+                );
+                let sent = user.run(&["sh", "-c", &post]).unwrap();
+                assert_eq!(sent.text().unwrap(), "3000000", "{sent}");
+            }
+        });
+        let wire = lab.place("net").unwrap();
+        let wrong = "_ws.malformed || _ws.expert.severity == error || _ws.unreassembled \
+             || ip.checksum.status == 0 || tcp.checksum.status == 0 || udp.checksum.status == 0 \
+             || icmp.checksum.status == 0 || icmpv6.checksum.status == 0 || !vxlan";
+        let complaints = tshark(
+            &wire,
+            &file,
+            wrong,
+            &["frame.number", "_ws.expert.message", "_ws.col.Info"],
+        );
+        assert_eq!(
+            complaints.stdout.lines().take(20).collect::<Vec<_>>(),
+            [""; 0],
+            "tshark complains"
+        );
+
+        let count = |filter: &str| tshark(&wire, &file, filter, &["frame.number"]).stdout.lines().count();
+        for (inner, at_least) in [("ip.version == 4", 500), ("ipv6", 500)] {
+            let full = format!("tcp.checksum.status == 1 && tcp.len > 1000 && {inner}");
+            assert!(
+                count(&full) >= at_least,
+                "segments of super-frames, {inner}: {}",
+                count(&full)
+            );
+        }
+        assert!(count("icmp.checksum.status == 1 && icmp.type == 8") >= 3);
+        assert!(count("icmpv6.checksum.status == 1 && icmpv6.type == 128") >= 3);
+        assert!(count("udp.dstport == 7 && udp.checksum.status == 1 && ip.dst == 10.244.2.5") >= 3);
+        assert!(count("udp.dstport == 7 && udp.checksum.status == 1 && ipv6.dst == fd00:244:2::5") >= 3);
+        assert_eq!(count("vxlan.vni != 1 || vxlan.flags != 0x0800 || frame.len > 1514"), 0);
+        let ports = tshark(&wire, &file, "vxlan", &["udp.srcport"]).stdout;
+        let ports: std::collections::BTreeSet<&str> = ports
+            .lines()
+            .map(|line| line.split(',').next().unwrap_or_default())
+            .collect();
+        assert!(ports.len() > 10, "flows differ in their outer source port: {ports:?}");
+    });
+}

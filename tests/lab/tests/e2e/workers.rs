@@ -1,0 +1,83 @@
+//! One worker or several, queues for all of them or not, sleeping or not.
+
+use crate::clients::{answers, curl, echoes, ping, spread};
+use crate::cluster::*;
+use serde_json::json;
+use sluice_lab::{Lab, Topology};
+use std::net::SocketAddr;
+
+/// The first node gets `workers` on `queues`, polling as told.
+fn with(workers: u32, queues: u32, polling: &str) -> Topology {
+    let mut topology = two_nodes();
+    let node = &mut topology.nodes[0];
+    (node.workers, node.queues) = (workers, Some(queues));
+    node.agent = serde_json::from_value(json!({"workers": {"polling": polling}})).unwrap();
+    topology
+}
+
+fn all_works(lab: &Lab) {
+    let (user, outside) = (lab.pod("user").unwrap(), lab.place("outside").unwrap());
+    for v6 in FAMILIES {
+        for to in ["web-1", "web-2"] {
+            let target = address(lab, to, v6);
+            ping(&user, target);
+            assert_eq!(echoes(&user, (target, 7), 20), vec![to; 20]);
+            let url = format!("http://{}/big", SocketAddr::new(target, 80));
+            let fetch = [
+                "curl",
+                "-sS",
+                "-o",
+                "/dev/null",
+                "--max-time",
+                "30",
+                "-w",
+                "%{size_download}",
+                &url,
+            ];
+            assert_eq!(user.run_for(&fetch, PATIENCE * 4).unwrap().text().unwrap(), "67108864");
+        }
+        assert_eq!(spread(&answers(&user, (of(WEB, v6), 80), 64)).len(), 2);
+        assert_eq!(spread(&answers(&outside, (of(NODE_A, v6), 30080), 64)).len(), 2);
+        assert_eq!(curl(&user, of(OUTSIDE, v6), "/"), "outside");
+        ping(&lab.node("node-a").unwrap(), address(lab, "web-2", v6));
+    }
+    let status = lab.node("node-a").unwrap().sluice_json(&["status"]).unwrap();
+    let wanted = &lab.topology().nodes[0];
+    assert_eq!(status["workers"].as_array().unwrap().len(), wanted.workers as usize);
+    assert_eq!(status["uplink"]["queues"], wanted.queues.unwrap());
+}
+
+#[test]
+fn one_worker_does_it_all() {
+    in_lab(&with(1, 1, "adaptive"), all_works);
+}
+
+#[test]
+fn one_worker_serves_several_queues() {
+    in_lab(&with(1, 2, "adaptive"), all_works);
+}
+
+#[test]
+fn frames_cross_between_workers_where_the_uplink_has_fewer_queues() {
+    in_lab(&with(3, 1, "adaptive"), all_works);
+}
+
+#[test]
+fn busy_polling_never_sleeps() {
+    alone_in_lab(&with(1, 1, "busy"), |lab| {
+        all_works(lab);
+        let node = lab.node("node-a").unwrap();
+        assert_eq!(crate::balance::total(&node, "sleeps"), 0);
+    });
+}
+
+#[test]
+fn adaptive_polling_sleeps_when_nothing_comes() {
+    in_lab(&with(2, 2, "adaptive"), |lab| {
+        let node = lab.node("node-a").unwrap();
+        let sleeps = || crate::balance::total(&node, "sleeps");
+        let before = sleeps();
+        lab.wait("a worker to sleep", PATIENCE, || sleeps() > before).unwrap();
+        ping(&lab.pod("user").unwrap(), address(lab, "web-2", false));
+    });
+}
