@@ -3,6 +3,8 @@
 #[path = "node/scratch.rs"]
 mod scratch;
 
+#[path = "node/agent.rs"]
+mod agent;
 #[path = "node/host.rs"]
 mod host;
 #[path = "node/neighbours.rs"]

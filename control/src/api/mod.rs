@@ -7,7 +7,9 @@ mod server;
 mod socket;
 mod status;
 
-pub use request::{AttachRequest, DetachRequest, EndpointsRequest, FlowQuery, PoliciesRequest, Request, ServicesRequest};
+pub use request::{
+    AttachRequest, DetachRequest, EndpointsRequest, FlowQuery, PoliciesRequest, Request, ServicesRequest,
+};
 pub use rows::{
     AttachAnswer, CountersReport, DropCount, EndpointRow, FlowRow, FrontendRow, PolicyRow, PolicySide, PortCounters,
     SelectingPolicyRow, ServiceRow,

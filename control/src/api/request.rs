@@ -73,7 +73,12 @@ impl FlowQuery {
 
 impl Default for FlowQuery {
     fn default() -> Self {
-        Self { limit: 100, address: None, port: None, protocol: None }
+        Self {
+            limit: 100,
+            address: None,
+            port: None,
+            protocol: None,
+        }
     }
 }
 
@@ -115,13 +120,23 @@ impl Request {
     /// # Errors
     /// A text for the person at the other end.
     pub fn parse(line: &[u8]) -> Result<Self, String> {
-        let value = serde_json::from_slice(line).map_err(|err| format!("the request is no JSON object on one line: {err}"))?;
+        let value =
+            serde_json::from_slice(line).map_err(|err| format!("the request is no JSON object on one line: {err}"))?;
         let Value::Object(mut fields) = value else {
-            return Err(format!("the request must be a JSON object with a `verb` (one of {})", Self::VERBS));
+            return Err(format!(
+                "the request must be a JSON object with a `verb` (one of {})",
+                Self::VERBS
+            ));
         };
         let verb = match fields.remove("verb") {
             Some(Value::String(verb)) => verb,
-            Some(other) => return Err(format!("`verb` must be a string (one of {}), not {}", Self::VERBS, short(&other.to_string()))),
+            Some(other) => {
+                return Err(format!(
+                    "`verb` must be a string (one of {}), not {}",
+                    Self::VERBS,
+                    short(&other.to_string())
+                ));
+            }
             None => return Err(format!("`verb` is missing; it is one of {}", Self::VERBS)),
         };
         match verb.as_str() {
@@ -141,7 +156,11 @@ impl Request {
 fn typed<T: DeserializeOwned>(fields: Map<String, Value>, verb: &str) -> Result<T, String> {
     serde_path_to_error::deserialize(Value::Object(fields)).map_err(|err| {
         let path = err.path().to_string();
-        let place = if path == "." { String::new() } else { format!("field `{}`: ", short(&path)) };
+        let place = if path == "." {
+            String::new()
+        } else {
+            format!("field `{}`: ", short(&path))
+        };
         format!("{verb}: {place}{}", err.inner())
     })
 }
@@ -156,7 +175,11 @@ fn nothing(fields: &Map<String, Value>, verb: &str) -> Result<(), String> {
 /// What was sent, cut to a length that may be sent back.
 fn short(text: &str) -> String {
     const MOST: usize = 60;
-    if text.chars().count() <= MOST { text.into() } else { text.chars().take(MOST).chain(['…']).collect() }
+    if text.chars().count() <= MOST {
+        text.into()
+    } else {
+        text.chars().take(MOST).chain(['…']).collect()
+    }
 }
 
 #[cfg(test)]
@@ -174,13 +197,22 @@ mod tests {
         };
         let all = [
             Request::Status,
-            Request::Services(ServicesRequest { name: Some("default/web".into()) }),
+            Request::Services(ServicesRequest {
+                name: Some("default/web".into()),
+            }),
             Request::Endpoints(EndpointsRequest::default()),
             Request::Policies(PoliciesRequest { pod: None }),
-            Request::Flows(FlowQuery { limit: 3, port: Some(80), ..FlowQuery::default() }),
+            Request::Flows(FlowQuery {
+                limit: 3,
+                port: Some(80),
+                ..FlowQuery::default()
+            }),
             Request::Counters,
             Request::Attach(attach),
-            Request::Detach(DetachRequest { netns: "/run/netns/a".into(), interface: "eth0".into() }),
+            Request::Detach(DetachRequest {
+                netns: "/run/netns/a".into(),
+                interface: "eth0".into(),
+            }),
         ];
         for request in all {
             let line = serde_json::to_vec(&request).unwrap();

@@ -145,7 +145,8 @@ pub struct DropCount {
 pub struct PortCounters {
     /// Slot of the port.
     pub slot: u16,
-    /// `uplink`, `host`, or `namespace/name` of the pod; empty where the packet side does not know, and filled in here.
+    /// `uplink`, `host`, or `namespace/name` of the pod; empty where the packet side does not know, and filled in
+    /// here.
     pub name: String,
     /// Packets that came in by it.
     pub rx_packets: u64,

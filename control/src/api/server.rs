@@ -1,4 +1,5 @@
-//! Decides how much of a client's bytes, time and company the agent bears. It never looks into a request beyond its form.
+//! Decides how much of a client's bytes, time and company the agent bears. It never looks into a request beyond its
+//! form.
 
 use super::Request;
 use std::sync::Arc;
@@ -64,7 +65,10 @@ pub async fn serve(listener: UnixListener, limits: Limits, calls: mpsc::Sender<C
                 });
             }
             Err(_) => {
-                let text = format!("{} clients are connected already, and more are not served; try again", limits.connections);
+                let text = format!(
+                    "{} clients are connected already, and more are not served; try again",
+                    limits.connections
+                );
                 // Never waits: the socket's buffer is empty.
                 let _ = timeout(Duration::from_millis(10), stream.write_all(line(Err(text)).as_bytes())).await;
             }
@@ -109,10 +113,21 @@ async fn answer(bytes: &[u8], limits: Limits, calls: &mpsc::Sender<Call>) -> Res
     let stopping = || "the agent is stopping".to_owned();
     let (sender, receiver) = oneshot::channel();
     let asked = async {
-        calls.send(Call { request, answer: sender }).await.map_err(|_| stopping())?;
+        calls
+            .send(Call {
+                request,
+                answer: sender,
+            })
+            .await
+            .map_err(|_| stopping())?;
         receiver.await.map_err(|_| stopping())?
     };
-    let slow = || format!("no answer within {} s: the agent is busy, and what was asked may still be done", limits.answer.as_secs());
+    let slow = || {
+        format!(
+            "no answer within {} s: the agent is busy, and what was asked may still be done",
+            limits.answer.as_secs()
+        )
+    };
     timeout(limits.answer, asked).await.unwrap_or_else(|_| Err(slow()))
 }
 
@@ -187,10 +202,18 @@ mod tests {
         let _socket = start(&path);
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
         assert_eq!(ask(&path, b"{\"verb\":\"status\"}\n").await, "{\"ok\":42}\n");
-        assert!(ask(&path, b"{\"verb\":\"dance\"}\n").await.contains("unknown verb `dance`"));
+        assert!(
+            ask(&path, b"{\"verb\":\"dance\"}\n")
+                .await
+                .contains("unknown verb `dance`")
+        );
         assert!(ask(&path, b"\xff\xfe\n").await.starts_with("{\"error\":"));
         assert!(ask(&path, &[b'x'; 201]).await.contains("longer than 200 bytes"));
-        assert!(ask(&path, b"{\"verb\":\"counters\"}\n").await.contains("no answer within"));
+        assert!(
+            ask(&path, b"{\"verb\":\"counters\"}\n")
+                .await
+                .contains("no answer within")
+        );
         assert_eq!(ask(&path, b"{\"verb\":").await, "", "who falls silent is let go");
     }
 
@@ -235,6 +258,10 @@ mod tests {
         assert!(!path.exists());
         std::fs::write(&path, "precious").unwrap();
         assert!(Socket::bind(&path).unwrap_err().contains("is no socket"));
-        assert_eq!(std::fs::read_dir(&dir.0).unwrap().count(), 1, "nothing is left beside it");
+        assert_eq!(
+            std::fs::read_dir(&dir.0).unwrap().count(),
+            1,
+            "nothing is left beside it"
+        );
     }
 }

@@ -17,31 +17,48 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Binds `path`, in place of what a dead agent left there. The socket gets its mode in a private directory beside its place and is moved then, so
-    /// that nobody can connect to it before.
+    /// Binds `path`, in place of what a dead agent left there. The socket gets its mode in a private directory beside
+    /// its place and is moved then, so that nobody can connect to it before.
     ///
     /// # Errors
     /// Another agent answers there, something else than a socket is there, or the directory cannot be written.
     pub fn bind(path: &Path) -> Result<(Self, UnixListener), String> {
         let about = |what: &str, err: std::io::Error| format!("cannot {what} socket {}: {err}", path.display());
         if path.as_os_str().len() > LONGEST - 20 {
-            return Err(format!("socket path {} is too long: want at most {} bytes", path.display(), LONGEST - 20));
+            return Err(format!(
+                "socket path {} is too long: want at most {} bytes",
+                path.display(),
+                LONGEST - 20
+            ));
         }
         refuse_if_alive(path)?;
-        let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let parent = path
+            .parent()
+            .filter(|dir| !dir.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
         std::fs::create_dir_all(parent).map_err(|err| about("make the directory of", err))?;
         // The name is short because it counts towards the length of a socket address.
         let private = parent.join(format!(".sl{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&private);
-        DirBuilder::new().mode(0o700).create(&private).map_err(|err| about("make a private directory for", err))?;
+        DirBuilder::new()
+            .mode(0o700)
+            .create(&private)
+            .map_err(|err| about("make a private directory for", err))?;
         let result = (|| {
             let inside = private.join("s");
             let listener = UnixListener::bind(&inside).map_err(|err| about("bind", err))?;
-            std::fs::set_permissions(&inside, Permissions::from_mode(0o600)).map_err(|err| about("set the mode of", err))?;
+            std::fs::set_permissions(&inside, Permissions::from_mode(0o600))
+                .map_err(|err| about("set the mode of", err))?;
             listener.set_nonblocking(true).map_err(|err| about("prepare", err))?;
             let meta = std::fs::metadata(&inside).map_err(|err| about("look at", err))?;
             std::fs::rename(&inside, path).map_err(|err| about("move into place", err))?;
-            Ok((Self { path: path.to_owned(), inode: (meta.dev(), meta.ino()) }, listener))
+            Ok((
+                Self {
+                    path: path.to_owned(),
+                    inode: (meta.dev(), meta.ino()),
+                },
+                listener,
+            ))
         })();
         let _ = std::fs::remove_dir_all(&private);
         result
@@ -64,11 +81,20 @@ fn refuse_if_alive(path: &Path) -> Result<(), String> {
         Err(err) => return Err(format!("cannot look at {}: {err}", path.display())),
     };
     if !meta.file_type().is_socket() {
-        return Err(format!("{} is there and is no socket; remove it, or name another place for the socket", path.display()));
+        return Err(format!(
+            "{} is there and is no socket; remove it, or name another place for the socket",
+            path.display()
+        ));
     }
     match UnixStream::connect(path) {
         Err(err) if matches!(err.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound) => Ok(()),
-        Ok(_) => Err(format!("another agent answers at {}; stop it first, or name another socket", path.display())),
-        Err(err) => Err(format!("cannot tell whether another agent lives at {}: {err}", path.display())),
+        Ok(_) => Err(format!(
+            "another agent answers at {}; stop it first, or name another socket",
+            path.display()
+        )),
+        Err(err) => Err(format!(
+            "cannot tell whether another agent lives at {}: {err}",
+            path.display()
+        )),
     }
 }

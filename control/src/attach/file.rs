@@ -25,13 +25,16 @@ struct Contents {
 /// Reads the list; empty when there is no file, or one from before the last boot.
 ///
 /// # Errors
-/// The file cannot be read or is not whole. Guessing would leave pods without a network and without a message, so a person decides.
+/// The file cannot be read or is not whole. Guessing would leave pods without a network and without a message, so a
+/// person decides.
 pub fn load(state_dir: &Path) -> Result<Vec<Attachment>, String> {
     let path = state_dir.join(NAME);
     let mut bytes = Vec::new();
     match File::open(&path) {
         Ok(file) => {
-            file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|err| format!("cannot read {}: {err}", path.display()))?;
+            file.take(LARGEST + 1)
+                .read_to_end(&mut bytes)
+                .map_err(|err| format!("cannot read {}: {err}", path.display()))?;
         }
         Err(err) if err.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(err) => return Err(format!("cannot open {}: {err}", path.display())),
@@ -47,13 +50,20 @@ pub fn load(state_dir: &Path) -> Result<Vec<Attachment>, String> {
     }
     let contents: Contents = serde_json::from_slice(&bytes).map_err(|err| damaged(err.to_string()))?;
     if contents.version != 1 {
-        return Err(damaged(format!("its version is {}, and this agent reads version 1", contents.version)));
+        return Err(damaged(format!(
+            "its version is {}, and this agent reads version 1",
+            contents.version
+        )));
     }
     for attachment in &contents.attachments {
         check_interface(&attachment.interface).map_err(damaged)?;
     }
     let boot = crate::kernel::ports::boot_id()?;
-    Ok(if contents.boot == boot { contents.attachments } else { Vec::new() })
+    Ok(if contents.boot == boot {
+        contents.attachments
+    } else {
+        Vec::new()
+    })
 }
 
 /// Replaces the list as a whole: after a crash there is the old one or the new one.
@@ -63,8 +73,13 @@ pub fn load(state_dir: &Path) -> Result<Vec<Attachment>, String> {
 pub fn save<'a>(state_dir: &Path, attachments: impl Iterator<Item = &'a Attachment>) -> Result<(), String> {
     let path = state_dir.join(NAME);
     let boot = crate::kernel::ports::boot_id()?;
-    let contents = Contents { version: 1, boot, attachments: attachments.cloned().collect() };
-    let bytes = serde_json::to_vec_pretty(&contents).map_err(|err| format!("cannot write {}: {err}", path.display()))?;
+    let contents = Contents {
+        version: 1,
+        boot,
+        attachments: attachments.cloned().collect(),
+    };
+    let bytes =
+        serde_json::to_vec_pretty(&contents).map_err(|err| format!("cannot write {}: {err}", path.display()))?;
     write_atomically(&path, &bytes)
 }
 
@@ -82,7 +97,12 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), String> {
         Err(err) if err.kind() != std::io::ErrorKind::NotFound => return Err(failed(err)),
         _ => {}
     }
-    let mut file = File::options().write(true).create_new(true).mode(0o600).open(&beside).map_err(failed)?;
+    let mut file = File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&beside)
+        .map_err(failed)?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)?;
     std::fs::rename(&beside, path).map_err(failed)?;
     if let Some(dir) = path.parent() {

@@ -35,7 +35,10 @@ impl Attachment {
     }
 
     fn is(&self, wanted: &Wanted) -> bool {
-        self.pod == wanted.pod && self.id == wanted.id && self.interface == wanted.interface && self.addrs() == wanted.addrs
+        self.pod == wanted.pod
+            && self.id == wanted.id
+            && self.interface == wanted.interface
+            && self.addrs() == wanted.addrs
     }
 }
 
@@ -92,10 +95,16 @@ impl<T> Attachments<T> {
                 ));
             }
             if let Some(addr) = wanted.addrs.iter().find(|addr| holder.addrs().contains(addr)) {
-                return Decision::Refused(format!("{addr} belongs to {who}; give {} another address, or detach that one", wanted.pod));
+                return Decision::Refused(format!(
+                    "{addr} belongs to {who}; give {} another address, or detach that one",
+                    wanted.pod
+                ));
             }
             if holder.pod == wanted.pod {
-                return Decision::Refused(format!("{} is attached already, as {who}; detach that one first", wanted.pod));
+                return Decision::Refused(format!(
+                    "{} is attached already, as {who}; detach that one first",
+                    wanted.pod
+                ));
             }
         }
         Decision::New
@@ -109,10 +118,15 @@ impl<T> Attachments<T> {
     /// Where an interface of a namespace is in the list. The path decides, as the namespace may be gone; another path
     /// to the same namespace will do too.
     pub fn position(&self, path: &Path, interface: &str) -> Option<usize> {
-        let by_path = self.entries.iter().position(|(a, _)| a.netns == path && a.interface == interface);
+        let by_path = self
+            .entries
+            .iter()
+            .position(|(a, _)| a.netns == path && a.interface == interface);
         by_path.or_else(|| {
             let id = netns::of(path).ok()?;
-            self.entries.iter().position(|(a, _)| a.id == id && a.interface == interface)
+            self.entries
+                .iter()
+                .position(|(a, _)| a.id == id && a.interface == interface)
         })
     }
 
@@ -123,7 +137,10 @@ impl<T> Attachments<T> {
 
     /// Those whose namespace is gone, or whose path leads elsewhere now: their places, highest first.
     pub fn vanished(&self) -> Vec<usize> {
-        (0..self.entries.len()).rev().filter(|at| !self.entries[*at].0.is_there()).collect()
+        (0..self.entries.len())
+            .rev()
+            .filter(|at| !self.entries[*at].0.is_there())
+            .collect()
     }
 
     /// The attachment at this place.

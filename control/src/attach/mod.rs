@@ -1,4 +1,5 @@
-//! Decides which pods are attached: checks requests, keeps the list over restarts, notices namespaces that are gone. It never touches an interface.
+//! Decides which pods are attached: checks requests, keeps the list over restarts, notices namespaces that are gone.
+//! It never touches an interface.
 
 mod file;
 mod list;

@@ -51,7 +51,13 @@ fn set(addresses: &[&str]) -> impl FnOnce(&mut AttachRequest) {
 fn a_good_request_passes_and_addresses_are_sorted() {
     // A namespace of another kind has the same magic; entering it fails later, with a message.
     let wanted = check(&request(), &own()).unwrap();
-    assert_eq!(wanted.addrs, [Addr::v4([10, 244, 1, 5]), "fd00:244:1::5".parse::<std::net::IpAddr>().unwrap().into()]);
+    assert_eq!(
+        wanted.addrs,
+        [
+            Addr::v4([10, 244, 1, 5]),
+            "fd00:244:1::5".parse::<std::net::IpAddr>().unwrap().into()
+        ]
+    );
     let mut other = request();
     other.addresses.reverse();
     assert_eq!(check(&other, &own()).unwrap(), wanted);
@@ -65,11 +71,31 @@ fn each_mistake_is_named() {
     assert!(refused(|r| r.netns = "/run/netns/never-was".into()).contains("does not exist"));
     assert!(refused(|r| r.netns = "run/netns/a".into()).contains("absolute path"));
     assert!(refused(|r| r.netns = "/a\0b".into()).contains("network namespace"));
-    for name in ["", "a b", "a/b", "0123456789abcdef", "..", "lo", "eth%d", "e\u{301}", "a:1"] {
+    for name in [
+        "",
+        "a b",
+        "a/b",
+        "0123456789abcdef",
+        "..",
+        "lo",
+        "eth%d",
+        "e\u{301}",
+        "a:1",
+    ] {
         let text = refused(|r| r.interface = name.into());
         assert!(text.contains("interface name"), "{name}: {text}");
     }
-    for pod in ["web", "/web", "default/", "Default/web", "default/web/1", "default/-web", "a.b/web", "default/we..b", "d\n/w"] {
+    for pod in [
+        "web",
+        "/web",
+        "default/",
+        "Default/web",
+        "default/web/1",
+        "default/-web",
+        "a.b/web",
+        "default/we..b",
+        "d\n/w",
+    ] {
         let text = refused(|r| r.pod = pod.into());
         assert!(text.contains("namespace/name"), "{pod}: {text}");
         assert!(!text.contains('\n'));
@@ -102,7 +128,10 @@ fn a_holder_is_named_and_repeating_is_harmless() {
     assert_eq!(list.decide(&wanted(1, "eth0", 5, "a/one")), Decision::New);
     list.add(wanted(1, "eth0", 5, "a/one").into(), ());
     assert_eq!(list.decide(&wanted(1, "eth0", 5, "a/one")), Decision::Same(0));
-    let by_other_path = Wanted { netns: "/proc/7/ns/net".into(), ..wanted(1, "eth0", 5, "a/one") };
+    let by_other_path = Wanted {
+        netns: "/proc/7/ns/net".into(),
+        ..wanted(1, "eth0", 5, "a/one")
+    };
     assert_eq!(list.decide(&by_other_path), Decision::Same(0));
 
     let refused = |wanted: &Wanted| match list.decide(wanted) {
@@ -110,9 +139,15 @@ fn a_holder_is_named_and_repeating_is_harmless() {
         other => panic!("{other:?}"),
     };
     let text = refused(&wanted(1, "eth0", 6, "a/two"));
-    assert!(text.contains("attached already, for a/one (eth0 in /run/netns/n1) with 10.244.1.5"), "{text}");
+    assert!(
+        text.contains("attached already, for a/one (eth0 in /run/netns/n1) with 10.244.1.5"),
+        "{text}"
+    );
     let text = refused(&wanted(2, "eth0", 5, "a/two"));
-    assert!(text.contains("10.244.1.5 belongs to a/one (eth0 in /run/netns/n1)"), "{text}");
+    assert!(
+        text.contains("10.244.1.5 belongs to a/one (eth0 in /run/netns/n1)"),
+        "{text}"
+    );
     let text = refused(&wanted(2, "eth0", 6, "a/one"));
     assert!(text.contains("a/one is attached already"), "{text}");
 
@@ -127,13 +162,20 @@ fn a_holder_is_named_and_repeating_is_harmless() {
 fn the_list_survives_a_restart_with_mode_0600() {
     let dir = Dir::new("list");
     assert_eq!(load(&dir.0).unwrap(), []);
-    let all: Vec<Attachment> = vec![wanted(1, "eth0", 5, "a/one").into(), wanted(2, "eth0", 6, "a/two").into()];
+    let all: Vec<Attachment> = vec![
+        wanted(1, "eth0", 5, "a/one").into(),
+        wanted(2, "eth0", 6, "a/two").into(),
+    ];
     save(&dir.0, all.iter()).unwrap();
     save(&dir.0, all.iter()).unwrap();
     assert_eq!(load(&dir.0).unwrap(), all);
     let file = dir.0.join("attachments.json");
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o600);
-    assert_eq!(std::fs::read_dir(&dir.0).unwrap().count(), 1, "nothing is left beside it");
+    assert_eq!(
+        std::fs::read_dir(&dir.0).unwrap().count(),
+        1,
+        "nothing is left beside it"
+    );
 }
 
 #[test]
@@ -146,7 +188,10 @@ fn a_list_of_an_earlier_boot_is_empty_and_a_damaged_one_is_an_error() {
     for cut in 0..whole.len() {
         std::fs::write(&file, &whole[..cut]).unwrap();
         let error = load(&dir.0).unwrap_err();
-        assert!(error.contains("attachments.json is damaged") && error.contains("Move it away"), "{cut}: {error}");
+        assert!(
+            error.contains("attachments.json is damaged") && error.contains("Move it away"),
+            "{cut}: {error}"
+        );
     }
     std::fs::write(&file, whole.replace("\"version\": 1", "\"version\": 2")).unwrap();
     assert!(load(&dir.0).unwrap_err().contains("version is 2"));

@@ -1,9 +1,10 @@
-//! Decides how `sluice0`, the interface to the host's own stack, is set up: addresses, routes, parameters. It never creates or removes it,
-//! and changes no parameter of another interface.
+//! Decides how `sluice0`, the interface to the host's own stack, is set up: addresses, routes, parameters. It never
+//! creates or removes it, and changes no parameter of another interface.
 //!
-//! Parameters that are set, and why: `rp_filter` 2 on `sluice0` (packets of pods come from sources that the host may route otherwise; 2 also
-//! overrides a strict `all`); `accept_ra`, `accept_dad`, `dad_transmits` 0 on `sluice0` (nobody else is there). Forwarding is left as
-//! it is: where pods must reach networks behind other interfaces of the node, the administrator switches it on.
+//! Parameters that are set, and why: `rp_filter` 2 on `sluice0` (packets of pods come from sources that the host may
+//! route otherwise; 2 also overrides a strict `all`); `accept_ra`, `accept_dad`, `dad_transmits` 0 on `sluice0`
+//! (nobody else is there). Forwarding is left as it is: where pods must reach networks behind other interfaces of the
+//! node, the administrator switches it on.
 
 use super::pod::{GATEWAY_V4, GATEWAY_V6};
 use super::requests::{self, OwnRoute, add_address, add_route, del_address, del_route, own_routes, raise};
@@ -33,12 +34,20 @@ pub struct Host {
     name: String,
     ifindex: u32,
     applied: Option<HostPlan>,
+    /// Something may have to be done again.
+    stale: bool,
 }
 
 impl Host {
     /// For the interface of this name and index in the namespace that `handle` belongs to.
     pub fn new(handle: Handle, name: String, ifindex: u32) -> Self {
-        Self { handle, name, ifindex, applied: None }
+        Self {
+            handle,
+            name,
+            ifindex,
+            applied: None,
+            stale: true,
+        }
     }
 
     /// Brings the interface from whatever it is to the plan. Does nothing when the plan is the last one applied.
@@ -46,21 +55,27 @@ impl Host {
     /// # Errors
     /// The kernel refuses something. The next call does all of it again.
     pub async fn apply(&mut self, plan: &HostPlan) -> Result<(), String> {
-        if self.applied.as_ref() == Some(plan) {
+        if self.applied.as_ref() == Some(plan) && !self.stale {
             return Ok(());
         }
         let about = |err: String| format!("{}: {err}", self.name);
-        self.applied = None;
+        self.stale = true;
         self.parameters().map_err(about)?;
         raise(&self.handle, self.ifindex, Some(plan.mtu)).await.map_err(about)?;
         self.addresses(plan).await.map_err(about)?;
         self.gateways(plan).await.map_err(about)?;
         self.routes(plan).await.map_err(about)?;
         self.applied = Some(plan.clone());
+        self.stale = false;
         Ok(())
     }
 
-    /// The plan that is in force.
+    /// The next [`Self::apply`] looks at everything again, in case somebody changed it.
+    pub fn recheck(&mut self) {
+        self.stale = true;
+    }
+
+    /// The last plan that came into force as a whole.
     pub fn applied(&self) -> Option<&HostPlan> {
         self.applied.as_ref()
     }
@@ -87,20 +102,22 @@ impl Host {
     }
 
     async fn addresses(&self, plan: &HostPlan) -> Result<(), String> {
-        for addr in requests::lone_addresses(&self.handle, self.ifindex).await? {
-            if !plan.bases.contains(&addr) {
-                del_address(&self.handle, self.ifindex, addr).await?;
-            }
-        }
+        // Additions first: with the last address the kernel would take all routes of the interface.
         for addr in &plan.bases {
             add_address(&self.handle, self.ifindex, *addr)
                 .await
                 .map_err(|err| format!("cannot take the base address {addr}: {}", requests::text(&err)))?;
         }
+        for addr in requests::lone_addresses(&self.handle, self.ifindex).await? {
+            if !plan.bases.contains(&addr) {
+                del_address(&self.handle, self.ifindex, addr).await?;
+            }
+        }
         Ok(())
     }
 
-    /// One permanent neighbour per family stands for all pods and services, so that the host's neighbour table does not grow with the cluster.
+    /// One permanent neighbour per family stands for all pods and services, so that the host's neighbour table does
+    /// not grow with the cluster.
     async fn gateways(&self, plan: &HostPlan) -> Result<(), String> {
         for base in &plan.bases {
             let gateway = gateway_for(*base);
@@ -118,7 +135,11 @@ impl Host {
     }
 
     async fn routes(&self, plan: &HostPlan) -> Result<(), String> {
-        let wanted: BTreeSet<OwnRoute> = plan.ranges.iter().filter_map(|range| route_for(range, &plan.bases)).collect();
+        let wanted: BTreeSet<OwnRoute> = plan
+            .ranges
+            .iter()
+            .filter_map(|range| route_for(range, &plan.bases))
+            .collect();
         let there: BTreeSet<OwnRoute> = own_routes(&self.handle, self.ifindex).await?.into_iter().collect();
         // Additions first: a replaced route is one request, and a moved range is never without one.
         for route in wanted.difference(&there) {
@@ -139,5 +160,9 @@ fn gateway_for(addr: Addr) -> Addr {
 /// A range gets a route only where the node has a base address of its family to speak from.
 fn route_for(range: &Prefix, bases: &[Addr]) -> Option<OwnRoute> {
     let source = *bases.iter().find(|base| base.is_v4() == range.is_v4())?;
-    Some(OwnRoute { prefix: *range, gateway: Some(gateway_for(source)), source: Some(source) })
+    Some(OwnRoute {
+        prefix: *range,
+        gateway: Some(gateway_for(source)),
+        source: Some(source),
+    })
 }

@@ -1,5 +1,5 @@
-//! Decides how this node's kernel is read and set up: underlay state in; `sluice0`, pods' interfaces and next hops out. It never looks at
-//! Kubernetes objects and never forwards.
+//! Decides how this node's kernel is read and set up: underlay state in; `sluice0`, pods' interfaces and next hops
+//! out. It never looks at Kubernetes objects and never forwards.
 
 pub mod host;
 pub mod neighbours;

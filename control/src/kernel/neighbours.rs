@@ -1,5 +1,5 @@
-//! Decides which neighbours the kernel keeps resolved for us: next hops all the time, other addresses once when a packet asks for them. It never
-//! answers or sends ARP or NDP itself.
+//! Decides which neighbours the kernel keeps resolved for us: next hops all the time, other addresses once when a
+//! packet asks for them. It never answers or sends ARP or NDP itself.
 
 use super::requests::{errno, family, text};
 use crate::compile::Underlay;
@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 /// An address is asked for at most this often.
 const AGAIN: Duration = Duration::from_secs(1);
-/// Addresses that are asked for within [`AGAIN`]; more are not asked for, so that a scan of a large on-link range cannot
-/// flood the link or the kernel's table.
+/// Addresses that are asked for within [`AGAIN`]; more are not asked for, so that a scan of a large on-link range
+/// cannot flood the link or the kernel's table.
 const MOST: usize = 128;
 
 /// The neighbours that are kept resolved, and those asked for lately.
@@ -30,7 +30,12 @@ pub struct Neighbours {
 impl Neighbours {
     /// Keeps nothing yet. `handle` belongs to the namespace of the uplink.
     pub fn new(handle: Handle) -> Self {
-        Self { handle, kept: BTreeSet::new(), unmanaged: false, asked: BTreeMap::new() }
+        Self {
+            handle,
+            kept: BTreeSet::new(),
+            unmanaged: false,
+            asked: BTreeMap::new(),
+        }
     }
 
     /// From now on keeps exactly these resolved (interface index, address).
@@ -57,11 +62,15 @@ impl Neighbours {
                 }
             }
         }
-        if problems.is_empty() { Ok(()) } else { Err(problems.join("; ")) }
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(problems.join("; "))
+        }
     }
 
-    /// Starts resolving those kept ones that are not resolved; to be called every few seconds. The kernel probes managed neighbours by
-    /// itself, but somebody may have flushed them.
+    /// Starts resolving those kept ones that are not resolved; to be called every few seconds. The kernel probes
+    /// managed neighbours by itself, but somebody may have flushed them.
     pub async fn refresh(&mut self, underlay: &Underlay) {
         let resolved: BTreeSet<_> = underlay.neighbours.iter().map(|n| (n.ifindex, n.addr)).collect();
         for key in self.kept.clone() {
@@ -73,8 +82,8 @@ impl Neighbours {
         }
     }
 
-    /// A packet waits for this address: asks the kernel to resolve it, if it is on the uplink's link and was not asked for just now.
-    /// Whether it was asked for.
+    /// A packet waits for this address: asks the kernel to resolve it, if it is on the uplink's link and was not asked
+    /// for just now. Whether it was asked for.
     pub async fn ask(&mut self, addr: Addr, underlay: &Underlay, now: Instant) -> bool {
         self.asked.retain(|_, at| now.saturating_duration_since(*at) < AGAIN);
         if self.asked.len() >= MOST || self.asked.contains_key(&addr) || !is_on_uplink(addr, underlay) {
@@ -101,28 +110,44 @@ impl Neighbours {
 
     async fn resolve(&mut self, (ifindex, addr): (u32, Addr), keep: bool) -> Result<(), Error> {
         if keep && !self.unmanaged {
-            let mut request = self.handle.neighbours().add(ifindex, addr.to_ip()).replace().state(NeighbourState::None);
-            request.message_mut().attributes.push(NeighbourAttribute::ExtFlags(NeighbourExtFlags::Managed));
+            let mut request = self
+                .handle
+                .neighbours()
+                .add(ifindex, addr.to_ip())
+                .replace()
+                .state(NeighbourState::None);
+            request
+                .message_mut()
+                .attributes
+                .push(NeighbourAttribute::ExtFlags(NeighbourExtFlags::Managed));
             match request.execute().await {
                 Err(err) if [libc::EINVAL, libc::EOPNOTSUPP].contains(&errno(&err)) => {
-                    tracing::info!("the kernel cannot manage neighbours (needs Linux 5.16); next hops are asked for every few seconds");
+                    tracing::info!(
+                        "the kernel cannot manage neighbours (needs Linux 5.16); next hops are asked for every few seconds"
+                    );
                     self.unmanaged = true;
                 }
                 other => return other,
             }
         }
         let request = self.handle.neighbours().add(ifindex, addr.to_ip()).replace();
-        request.state(NeighbourState::None).flags(NeighbourFlags::Use).execute().await
+        request
+            .state(NeighbourState::None)
+            .flags(NeighbourFlags::Use)
+            .execute()
+            .await
     }
 
     async fn forget(&self, (ifindex, addr): (u32, Addr)) -> Result<(), String> {
         let mut message = NeighbourMessage::default();
         message.header.family = family(addr);
         message.header.ifindex = ifindex;
-        message.attributes.push(NeighbourAttribute::Destination(match addr.to_ip() {
-            std::net::IpAddr::V4(ip) => NeighbourAddress::Inet(ip),
-            std::net::IpAddr::V6(ip) => NeighbourAddress::Inet6(ip),
-        }));
+        message
+            .attributes
+            .push(NeighbourAttribute::Destination(match addr.to_ip() {
+                std::net::IpAddr::V4(ip) => NeighbourAddress::Inet(ip),
+                std::net::IpAddr::V6(ip) => NeighbourAddress::Inet6(ip),
+            }));
         match self.handle.neighbours().del(message).execute().await {
             Err(err) if ![libc::ENOENT, libc::ENODEV, libc::ENXIO].contains(&errno(&err)) => {
                 Err(format!("cannot let go of next hop {addr}: {}", text(&err)))
@@ -134,13 +159,21 @@ impl Neighbours {
     async fn permanent(&self) -> Result<BTreeSet<(u32, Addr)>, String> {
         let mut out = BTreeSet::new();
         let mut list = Box::pin(self.handle.neighbours().get().execute());
-        while let Some(message) = list.try_next().await.map_err(|err| format!("cannot list neighbours: {}", text(&err)))? {
+        while let Some(message) = list
+            .try_next()
+            .await
+            .map_err(|err| format!("cannot list neighbours: {}", text(&err)))?
+        {
             if !matches!(message.header.state, NeighbourState::Permanent | NeighbourState::Noarp) {
                 continue;
             }
             out.extend(message.attributes.iter().find_map(|attribute| match attribute {
-                NeighbourAttribute::Destination(NeighbourAddress::Inet(ip)) => Some((message.header.ifindex, (*ip).into())),
-                NeighbourAttribute::Destination(NeighbourAddress::Inet6(ip)) => Some((message.header.ifindex, (*ip).into())),
+                NeighbourAttribute::Destination(NeighbourAddress::Inet(ip)) => {
+                    Some((message.header.ifindex, (*ip).into()))
+                }
+                NeighbourAttribute::Destination(NeighbourAddress::Inet6(ip)) => {
+                    Some((message.header.ifindex, (*ip).into()))
+                }
                 _ => None,
             }));
         }
@@ -154,7 +187,11 @@ fn is_on_uplink(addr: Addr, underlay: &Underlay) -> bool {
     if uplink == 0 || addr.is_multicast_or_broadcast() || underlay.addresses.iter().any(|(_, own)| *own == addr) {
         return false;
     }
-    if underlay.routes.iter().any(|route| route.ifindex == uplink && route.gateway == Some(addr)) {
+    if underlay
+        .routes
+        .iter()
+        .any(|route| route.ifindex == uplink && route.gateway == Some(addr))
+    {
         return true;
     }
     let matching = underlay.routes.iter().filter(|route| route.prefix.contains(addr));
@@ -169,7 +206,13 @@ mod tests {
 
     fn route(prefix: &str, gateway: Option<&str>, ifindex: u32, metric: u32) -> FibRoute {
         let gateway = gateway.map(|text| text.parse::<std::net::IpAddr>().unwrap().into());
-        FibRoute { prefix: prefix.parse().unwrap(), gateway, ifindex, metric, pref_src: None }
+        FibRoute {
+            prefix: prefix.parse().unwrap(),
+            gateway,
+            ifindex,
+            metric,
+            pref_src: None,
+        }
     }
 
     #[test]
@@ -184,7 +227,10 @@ mod tests {
                 route("198.51.100.0/24", Some("192.0.2.9"), 2, 100),
                 route("::/0", Some("fe80::1"), 2, 0),
             ],
-            uplink: Uplink { ifindex: 2, ..Uplink::default() },
+            uplink: Uplink {
+                ifindex: 2,
+                ..Uplink::default()
+            },
             ..Underlay::default()
         };
         let on = |text: &str| is_on_uplink(text.parse::<std::net::IpAddr>().unwrap().into(), &underlay);
@@ -194,6 +240,12 @@ mod tests {
         assert!(!on("8.8.8.8"), "behind the gateway");
         assert!(!on("198.51.100.7"), "the route with the lower metric has a gateway");
         assert!(!on("fe80::2") && !on("224.0.0.1"));
-        assert!(!is_on_uplink(Addr::v4([192, 0, 2, 12]), &Underlay { uplink: Uplink::default(), ..underlay.clone() }));
+        assert!(!is_on_uplink(
+            Addr::v4([192, 0, 2, 12]),
+            &Underlay {
+                uplink: Uplink::default(),
+                ..underlay.clone()
+            }
+        ));
     }
 }

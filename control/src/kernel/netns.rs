@@ -1,4 +1,5 @@
-//! Decides what counts as a network namespace, and runs work inside one. It never changes the namespace of the calling thread.
+//! Decides what counts as a network namespace, and runs work inside one. It never changes the namespace of the calling
+//! thread.
 
 use nix::fcntl::OFlag;
 use nix::sched::{CloneFlags, setns};
@@ -33,8 +34,13 @@ impl NetnsId {
 /// Nothing there, or no namespace file. A person reads it.
 pub fn of(path: &Path) -> Result<NetnsId, String> {
     let file = open(path)?;
-    let meta = file.metadata().map_err(|err| format!("cannot look at {}: {err}", path.display()))?;
-    Ok(NetnsId { dev: meta.dev(), ino: meta.ino() })
+    let meta = file
+        .metadata()
+        .map_err(|err| format!("cannot look at {}: {err}", path.display()))?;
+    Ok(NetnsId {
+        dev: meta.dev(),
+        ino: meta.ino(),
+    })
 }
 
 /// Opens a namespace file. What is no namespace is not even opened, as opening a device or a FIFO may have effects.
@@ -54,9 +60,17 @@ fn open(path: &Path) -> Result<File, String> {
         return Err(no_namespace());
     }
     let flags = (OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).bits();
-    let file = File::options().read(true).custom_flags(flags).open(path).map_err(about)?;
+    let file = File::options()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)
+        .map_err(about)?;
     let fs = fstatfs(&file).map_err(|errno| about(errno.into()))?;
-    if fs.filesystem_type() == NSFS_MAGIC { Ok(file) } else { Err(no_namespace()) }
+    if fs.filesystem_type() == NSFS_MAGIC {
+        Ok(file)
+    } else {
+        Err(no_namespace())
+    }
 }
 
 /// Runs `work` inside the network namespace at `path`, on a thread of its own that ends afterwards.
@@ -69,7 +83,9 @@ pub fn within<T: Send>(path: &Path, work: impl FnOnce() -> Result<T, String> + S
         let body = || {
             setns(&namespace, CloneFlags::CLONE_NEWNET).map_err(|errno| match errno {
                 nix::errno::Errno::EINVAL => format!("{} is a namespace, but no network namespace", path.display()),
-                nix::errno::Errno::EPERM => format!("cannot enter network namespace {}: needs CAP_SYS_ADMIN", path.display()),
+                nix::errno::Errno::EPERM => {
+                    format!("cannot enter network namespace {}: needs CAP_SYS_ADMIN", path.display())
+                }
                 other => format!("cannot enter network namespace {}: {}", path.display(), other.desc()),
             })?;
             work()
@@ -78,7 +94,9 @@ pub fn within<T: Send>(path: &Path, work: impl FnOnce() -> Result<T, String> + S
             .name("sluice-netns".into())
             .spawn_scoped(scope, body)
             .map_err(|err| format!("cannot start a thread for network namespace {}: {err}", path.display()))?;
-        thread.join().unwrap_or_else(|_| Err(format!("the work in network namespace {} panicked", path.display())))
+        thread
+            .join()
+            .unwrap_or_else(|_| Err(format!("the work in network namespace {} panicked", path.display())))
     })
 }
 

@@ -1,13 +1,17 @@
-//! Decides how a pod's interface is set up inside the pod's namespace. It never creates or removes the interface, which is the packet side's.
+//! Decides how a pod's interface is set up inside the pod's namespace. It never creates or removes the interface,
+//! which is the packet side's.
 
-use super::requests::{self, OwnRoute, add_address, add_route, del_address, del_route, link_by_name, own_routes, raise};
+use super::requests::{
+    self, OwnRoute, add_address, add_route, del_address, del_route, link_by_name, own_routes, raise,
+};
 use super::{netns, sysctl};
 use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo};
 use sluice_snapshot::Prefix;
 use sluice_wire::{Addr, MacAddr};
 use std::path::Path;
 
-/// Default gateway of pods, IPv4. Link-local, so that it takes nothing from the pod range; the packet path answers for it.
+/// Default gateway of pods, IPv4. Link-local, so that it takes nothing from the pod range; the packet path answers for
+/// it.
 pub const GATEWAY_V4: Addr = Addr::v4([169, 254, 1, 1]);
 /// Default gateway of pods, IPv6.
 pub const GATEWAY_V6: Addr = Addr::v6([0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
@@ -23,8 +27,8 @@ pub struct PodPlan {
     pub mtu: u16,
 }
 
-/// Sets the interface up: addresses, MTU, default routes, and the namespace's loopback. Repeating it changes nothing. Returns what could not be done without
-/// being an error: a pod whose IPv6 is switched off gets IPv4 only.
+/// Sets the interface up: addresses, MTU, default routes, and the namespace's loopback. Repeating it changes nothing.
+/// Returns what could not be done without being an error: a pod whose IPv6 is switched off gets IPv4 only.
 ///
 /// # Errors
 /// The namespace or the interface is not there, or the kernel refuses.
@@ -42,20 +46,29 @@ pub fn configure(path: &Path, plan: &PodPlan) -> Result<Vec<String>, String> {
         }
         raise(&handle, 1, None).await?;
         raise(&handle, ifindex, Some(plan.mtu)).await?;
-        let known = requests::lone_addresses(&handle, ifindex).await?;
-        for addr in known.into_iter().filter(|addr| !plan.addrs.contains(addr)) {
-            del_address(&handle, ifindex, addr).await?;
-        }
         let mut routes = Vec::new();
         for addr in &plan.addrs {
             if !addr.is_v4() && !sysctl::ipv6_enabled(&plan.interface)? {
-                warnings.push(format!("IPv6 is switched off in {}; the pod gets no {addr}", path.display()));
+                warnings.push(format!(
+                    "IPv6 is switched off in {}; the pod gets no {addr}",
+                    path.display()
+                ));
                 continue;
             }
             add_address(&handle, ifindex, *addr).await.map_err(|err| {
-                format!("cannot give {addr} to {} in {}: {}", plan.interface, path.display(), requests::text(&err))
+                format!(
+                    "cannot give {addr} to {} in {}: {}",
+                    plan.interface,
+                    path.display(),
+                    requests::text(&err)
+                )
             })?;
             routes.extend(routes_for(*addr));
+        }
+        for addr in requests::lone_addresses(&handle, ifindex).await? {
+            if !plan.addrs.contains(&addr) {
+                del_address(&handle, ifindex, addr).await?;
+            }
         }
         for route in &routes {
             add_route(&handle, ifindex, route).await?;
@@ -78,7 +91,9 @@ pub fn deconfigure(path: &Path, plan: &PodPlan) -> Result<(), String> {
         return Ok(());
     }
     netns::with_netlink(path, |handle| async move {
-        let Some(link) = link_by_name(&handle, &plan.interface).await? else { return Ok(()) };
+        let Some(link) = link_by_name(&handle, &plan.interface).await? else {
+            return Ok(());
+        };
         let ifindex = link.header.index;
         for route in own_routes(&handle, ifindex).await? {
             del_route(&handle, ifindex, &route).await?;
@@ -107,17 +122,25 @@ pub enum Found {
 /// The namespace is not there, or the kernel refuses.
 pub fn find(path: &Path, interface: &str) -> Result<Found, String> {
     netns::with_netlink(path, |handle| async move {
-        let Some(link) = link_by_name(&handle, interface).await? else { return Ok(Found::Nothing) };
+        let Some(link) = link_by_name(&handle, interface).await? else {
+            return Ok(Found::Nothing);
+        };
         let mut found = Found::Other;
         let mut mac = None;
         for attribute in &link.attributes {
             match attribute {
-                LinkAttribute::LinkInfo(infos) if infos.contains(&LinkInfo::Kind(InfoKind::Tun)) => found = Found::Tap(None),
+                LinkAttribute::LinkInfo(infos) if infos.contains(&LinkInfo::Kind(InfoKind::Tun)) => {
+                    found = Found::Tap(None)
+                }
                 LinkAttribute::Address(bytes) => mac = bytes.as_slice().try_into().ok().map(MacAddr),
                 _ => {}
             }
         }
-        Ok(if let Found::Tap(_) = found { Found::Tap(mac) } else { found })
+        Ok(if let Found::Tap(_) = found {
+            Found::Tap(mac)
+        } else {
+            found
+        })
     })
 }
 
@@ -127,13 +150,22 @@ fn routes_for(addr: Addr) -> Vec<OwnRoute> {
     } else {
         (GATEWAY_V6, Prefix::new(Addr::v6([0; 16]), 0))
     };
-    let default = all.map(|prefix| OwnRoute { prefix, gateway: Some(gateway), source: Some(addr) });
+    let default = all.map(|prefix| OwnRoute {
+        prefix,
+        gateway: Some(gateway),
+        source: Some(addr),
+    });
     // The IPv4 gateway lies in no subnet of the pod; some programs refuse a default route whose gateway has no route.
-    let link = addr.is_v4().then(|| OwnRoute { prefix: Prefix::host(gateway), gateway: None, source: None });
+    let link = addr.is_v4().then(|| OwnRoute {
+        prefix: Prefix::host(gateway),
+        gateway: None,
+        source: None,
+    });
     link.into_iter().chain(default).collect()
 }
 
 async fn index(handle: &rtnetlink::Handle, name: &str, path: &Path) -> Result<u32, String> {
     let link = link_by_name(handle, name).await?;
-    link.map(|link| link.header.index).ok_or_else(|| format!("there is no interface {name} in {}", path.display()))
+    link.map(|link| link.header.index)
+        .ok_or_else(|| format!("there is no interface {name} in {}", path.display()))
 }

@@ -1,4 +1,5 @@
-//! Decides how the ports for masquerading are kept from the host's own sockets: `net.ipv4.ip_local_reserved_ports`, with what others reserved left as it is.
+//! Decides how the ports for masquerading are kept from the host's own sockets: `net.ipv4.ip_local_reserved_ports`,
+//! with what others reserved left as it is.
 
 use super::netns::NetnsId;
 use super::sysctl;
@@ -28,7 +29,10 @@ impl PortSet {
         let mut set = Self::empty();
         for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
             let (first, last) = part.split_once('-').unwrap_or((part, part));
-            let number = |text: &str| text.parse::<u16>().map_err(|_| format!("`{part}` is no port and no range of ports"));
+            let number = |text: &str| {
+                text.parse::<u16>()
+                    .map_err(|_| format!("`{part}` is no port and no range of ports"))
+            };
             for port in number(first)?..=number(last)? {
                 set.0[usize::from(port)] = true;
             }
@@ -66,7 +70,11 @@ impl std::fmt::Display for PortSet {
             while port < self.0.len() && self.0[port] {
                 port += 1;
             }
-            if first == port - 1 { write!(f, "{comma}{first}")? } else { write!(f, "{comma}{first}-{}", port - 1)? }
+            if first == port - 1 {
+                write!(f, "{comma}{first}")?
+            } else {
+                write!(f, "{comma}{first}-{}", port - 1)?
+            }
             comma = ",";
         }
         Ok(())
@@ -79,7 +87,8 @@ impl std::fmt::Debug for PortSet {
     }
 }
 
-/// What was added by us, so that it can be taken back by a later run too. Of no worth after a reboot or in another namespace.
+/// What was added by us, so that it can be taken back by a later run too. Of no worth after a reboot or in another
+/// namespace.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Record {
     boot: String,
@@ -101,13 +110,21 @@ impl Reserved {
     pub fn take(state_dir: &Path, (first, last): (u16, u16)) -> Result<Self, String> {
         let file = state_dir.join("reserved-ports.json");
         let (boot, netns) = (boot_id()?, NetnsId::current()?);
-        let before = std::fs::read(&file).ok().and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
+        let before = std::fs::read(&file)
+            .ok()
+            .and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
         let before = before.filter(|record| record.boot == boot && record.netns == netns);
-        let ours = before.and_then(|record| PortSet::parse(&record.added).ok()).unwrap_or_else(PortSet::empty);
+        let ours = before
+            .and_then(|record| PortSet::parse(&record.added).ok())
+            .unwrap_or_else(PortSet::empty);
         let others = current()?.without(&ours);
         let range = PortSet::range(first, last);
         let added = range.without(&others);
-        let record = Record { boot, netns, added: added.to_string() };
+        let record = Record {
+            boot,
+            netns,
+            added: added.to_string(),
+        };
         let bytes = serde_json::to_vec(&record).map_err(|err| format!("cannot write {}: {err}", file.display()))?;
         crate::attach::write_atomically(&file, &bytes)?;
         sysctl::write(NAME, &others.with(&range).to_string())?;
@@ -133,7 +150,9 @@ fn current() -> Result<PortSet, String> {
 /// Changes with each boot.
 pub(crate) fn boot_id() -> Result<String, String> {
     let path = "/proc/sys/kernel/random/boot_id";
-    std::fs::read_to_string(path).map(|id| id.trim().to_owned()).map_err(|err| format!("cannot read {path}: {err}"))
+    std::fs::read_to_string(path)
+        .map(|id| id.trim().to_owned())
+        .map_err(|err| format!("cannot read {path}: {err}"))
 }
 
 #[cfg(test)]

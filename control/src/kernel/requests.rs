@@ -12,7 +12,8 @@ use rtnetlink::{Error, Handle};
 use sluice_snapshot::Prefix;
 use sluice_wire::Addr;
 
-/// Routes that Sluice installs carry this protocol number (`ip route show proto 115`), so that they can be told from others'.
+/// Routes that Sluice installs carry this protocol number (`ip route show proto 115`), so that they can be told from
+/// others'.
 pub(super) const ROUTE_PROTOCOL: u8 = 115;
 
 /// A netlink handle for the network namespace of the calling thread; its connection runs on the current runtime.
@@ -20,7 +21,8 @@ pub(super) const ROUTE_PROTOCOL: u8 = 115;
 /// # Errors
 /// The kernel refuses a socket.
 pub fn connect() -> Result<Handle, String> {
-    let (connection, handle, _) = rtnetlink::new_connection().map_err(|err| format!("cannot open a netlink socket: {err}"))?;
+    let (connection, handle, _) =
+        rtnetlink::new_connection().map_err(|err| format!("cannot open a netlink socket: {err}"))?;
     tokio::spawn(connection);
     Ok(handle)
 }
@@ -69,7 +71,8 @@ pub(crate) async fn link_by_name(handle: &Handle, name: &str) -> Result<Option<L
 /// There is none, or the kernel refuses.
 pub async fn index_of(handle: &Handle, name: &str) -> Result<u32, String> {
     let link = link_by_name(handle, name).await?;
-    link.map(|link| link.header.index).ok_or_else(|| format!("there is no interface {name}"))
+    link.map(|link| link.header.index)
+        .ok_or_else(|| format!("there is no interface {name}"))
 }
 
 /// Sets the MTU (where one is given) and raises the interface.
@@ -78,7 +81,12 @@ pub(crate) async fn raise(handle: &Handle, ifindex: u32, mtu: Option<u16>) -> Re
     if let Some(mtu) = mtu {
         link = link.mtu(mtu.into());
     }
-    let what = || format!("raise interface {ifindex}{}", mtu.map_or(String::new(), |mtu| format!(" with MTU {mtu}")));
+    let what = || {
+        format!(
+            "raise interface {ifindex}{}",
+            mtu.map_or(String::new(), |mtu| format!(" with MTU {mtu}"))
+        )
+    };
     handle.link().set(link.build()).execute().await.map_err(failed(what))
 }
 
@@ -89,7 +97,9 @@ pub(crate) async fn add_address(handle: &Handle, ifindex: u32, addr: Addr) -> Re
     if !addr.is_v4() {
         let message = request.message_mut();
         message.header.flags |= AddressHeaderFlags::Nodad;
-        message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad | AddressFlags::Noprefixroute));
+        message.attributes.push(AddressAttribute::Flags(
+            AddressFlags::Nodad | AddressFlags::Noprefixroute,
+        ));
     }
     request.execute().await
 }
@@ -110,7 +120,11 @@ pub(crate) async fn del_address(handle: &Handle, ifindex: u32, addr: Addr) -> Re
 pub(crate) async fn lone_addresses(handle: &Handle, ifindex: u32) -> Result<Vec<Addr>, String> {
     let mut out = Vec::new();
     let mut list = Box::pin(handle.address().get().set_link_index_filter(ifindex).execute());
-    while let Some(message) = list.try_next().await.map_err(failed(|| format!("list addresses of interface {ifindex}")))? {
+    while let Some(message) = list
+        .try_next()
+        .await
+        .map_err(failed(|| format!("list addresses of interface {ifindex}")))?
+    {
         if let Some(addr) = local_address(&message)
             && message.header.prefix_len == if addr.is_v4() { 32 } else { 128 }
         {
@@ -152,7 +166,11 @@ impl OwnRoute {
         message.header.table = RouteHeader::RT_TABLE_MAIN;
         message.header.protocol = RouteProtocol::Other(ROUTE_PROTOCOL);
         message.header.kind = RouteType::Unicast;
-        message.header.scope = if self.gateway.is_none() && self.prefix.is_v4() { RouteScope::Link } else { RouteScope::Universe };
+        message.header.scope = if self.gateway.is_none() && self.prefix.is_v4() {
+            RouteScope::Link
+        } else {
+            RouteScope::Universe
+        };
         let attributes = &mut message.attributes;
         if self.prefix.family_len() > 0 {
             attributes.push(RouteAttribute::Destination(self.prefix.base().to_ip().into()));
@@ -172,13 +190,20 @@ impl OwnRoute {
 /// Installs a route, or replaces the one for the same destinations.
 pub(crate) async fn add_route(handle: &Handle, ifindex: u32, route: &OwnRoute) -> Result<(), String> {
     let what = || format!("route {} by interface {ifindex}", route.prefix);
-    handle.route().add(route.message(ifindex)).replace().execute().await.map_err(failed(what))
+    handle
+        .route()
+        .add(route.message(ifindex))
+        .replace()
+        .execute()
+        .await
+        .map_err(failed(what))
 }
 
 /// Removes a route; fine when it is not there.
 pub(crate) async fn del_route(handle: &Handle, ifindex: u32, route: &OwnRoute) -> Result<(), String> {
-    gone_is_fine(handle.route().del(route.message(ifindex)).execute().await)
-        .map_err(failed(|| format!("remove the route to {} by interface {ifindex}", route.prefix)))
+    gone_is_fine(handle.route().del(route.message(ifindex)).execute().await).map_err(failed(|| {
+        format!("remove the route to {} by interface {ifindex}", route.prefix)
+    }))
 }
 
 /// Routes by this interface that Sluice installed, in this run or an earlier one.
@@ -193,7 +218,11 @@ pub(crate) async fn own_routes(handle: &Handle, ifindex: u32) -> Result<Vec<OwnR
                 && message.attributes.contains(&RouteAttribute::Oif(ifindex))
                 && let Some(prefix) = destination(&message)
             {
-                out.push(OwnRoute { prefix, gateway: gateway(&message), source: preferred_source(&message) });
+                out.push(OwnRoute {
+                    prefix,
+                    gateway: gateway(&message),
+                    source: preferred_source(&message),
+                });
             }
         }
     }
@@ -211,7 +240,10 @@ pub(crate) fn destination(message: &RouteMessage) -> Option<Prefix> {
         AddressFamily::Inet6 => Addr::v6([0; 16]),
         _ => return None,
     };
-    Prefix::new(addr.unwrap_or(Some(unspecified))?, message.header.destination_prefix_length)
+    Prefix::new(
+        addr.unwrap_or(Some(unspecified))?,
+        message.header.destination_prefix_length,
+    )
 }
 
 /// Next hop of a route that has one only.
@@ -247,5 +279,9 @@ fn ip(addr: &RouteAddress) -> Option<Addr> {
 
 /// The netlink family of an address.
 pub(crate) fn family(addr: Addr) -> AddressFamily {
-    if addr.is_v4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
+    if addr.is_v4() {
+        AddressFamily::Inet
+    } else {
+        AddressFamily::Inet6
+    }
 }

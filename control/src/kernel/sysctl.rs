@@ -27,8 +27,13 @@ pub fn write(name: &str, value: &str) -> Result<(), String> {
     if read(name)?.as_deref() == Some(value) {
         return Ok(());
     }
-    std::fs::write(path(name), value).map_err(|err| {
-        let hint = if err.raw_os_error() == Some(libc::EROFS) { ". Mount /proc/sys writable for the agent" } else { "" };
+    // With the line feed, as writing nothing at all would leave the old value.
+    std::fs::write(path(name), format!("{value}\n")).map_err(|err| {
+        let hint = if err.raw_os_error() == Some(libc::EROFS) {
+            ". Mount /proc/sys writable for the agent"
+        } else {
+            ""
+        };
         format!("cannot set {} to {value}: {err}{hint}", path(name).display())
     })
 }

@@ -1,5 +1,5 @@
-//! Decides what is known of the kernel's links, addresses, routes and neighbours: a complete reading first, notifications after it, a
-//! complete reading again whenever some were lost. It never changes anything.
+//! Decides what is known of the kernel's links, addresses, routes and neighbours: a complete reading first,
+//! notifications after it, a complete reading again whenever some were lost. It never changes anything.
 
 mod tables;
 
@@ -17,7 +17,8 @@ use tokio::time::{Instant, sleep_until};
 const SETTLE: Duration = Duration::from_millis(4);
 /// Under steady change, something is published at least this often.
 const LATEST: Duration = Duration::from_millis(40);
-/// Everything is read again this often, in case the kernel left something out (it does not announce IPv4 routes that go with their link).
+/// Everything is read again this often, in case the kernel left something out (it does not announce IPv4 routes that
+/// go with their link).
 const SAFETY: Duration = Duration::from_secs(60);
 /// Pause before a lost connection to the kernel is opened again.
 const REOPEN: Duration = Duration::from_millis(200);
@@ -31,8 +32,8 @@ const GROUPS: [MulticastGroup; 6] = [
     MulticastGroup::Ipv6Route,
 ];
 
-/// Follows the network namespace of the calling thread: `None` until the first complete reading. Interfaces in `ignored` and loopbacks are left out.
-/// Runs on the current runtime until the receiver is dropped.
+/// Follows the network namespace of the calling thread: `None` until the first complete reading. Interfaces in
+/// `ignored` and loopbacks are left out. Runs on the current runtime until the receiver is dropped.
 pub fn follow(uplink: String, ignored: Vec<String>) -> watch::Receiver<Option<Underlay>> {
     let (sender, receiver) = watch::channel(None);
     tokio::spawn(async move {
@@ -46,7 +47,8 @@ pub fn follow(uplink: String, ignored: Vec<String>) -> watch::Receiver<Option<Un
     receiver
 }
 
-/// One connection to the kernel. Ends without error when nobody listens any more, with one when notifications were lost.
+/// One connection to the kernel. Ends without error when nobody listens any more, with one when notifications were
+/// lost.
 async fn session(uplink: &str, ignored: &[String], sender: &watch::Sender<Option<Underlay>>) -> Result<(), String> {
     let (connection, handle, mut notices) = rtnetlink::new_multicast_connection(&GROUPS)
         .map_err(|err| format!("cannot follow the kernel's routes and neighbours: {err}"))?;
@@ -121,5 +123,8 @@ impl Drop for AbortOnDrop {
 
 /// Whether a notification says something about the tables.
 fn is_link(message: &RouteNetlinkMessage) -> bool {
-    matches!(message, RouteNetlinkMessage::NewLink(_) | RouteNetlinkMessage::DelLink(_))
+    matches!(
+        message,
+        RouteNetlinkMessage::NewLink(_) | RouteNetlinkMessage::DelLink(_)
+    )
 }

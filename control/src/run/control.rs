@@ -6,15 +6,15 @@ use super::rates::{self, Rates};
 use super::start::ControlSettings;
 use crate::api::{Call, Request, Socket};
 use crate::attach::{Attachment, Attachments};
-use crate::compile::{AttachedPod, Compiled, Compiler, HostPort, Inputs, Report, Severity, Steering, Underlay};
-use crate::kernel::host::{Host, HostPlan};
+use crate::compile::{AttachedPod, Compiler, Report, Steering, Underlay};
+use crate::kernel::host::Host;
 use crate::kernel::neighbours::Neighbours;
 use crate::kernel::ports::Reserved;
 use crate::model::Store;
 use crate::source::{Event, Manifests};
 use nix::fcntl::Flock;
 use serde::Serialize;
-use sluice_snapshot::{Parts, Prefix, Publisher};
+use sluice_snapshot::{Prefix, Publisher};
 use sluice_wire::Addr;
 use std::fs::File;
 use std::sync::Arc;
@@ -29,6 +29,8 @@ const SETTLE: Duration = Duration::from_millis(3);
 const LOOK: Duration = Duration::from_millis(500);
 /// Kept neighbours are looked after every so many seconds.
 const NEIGHBOURS_EVERY: u64 = 5;
+/// Routes and addresses of `sluice0` are looked at again every so many seconds, as others can change them.
+const HOST_EVERY: u64 = 30;
 /// Events that are taken in before anything else gets its turn.
 const EVENTS: usize = 4096;
 
@@ -41,8 +43,12 @@ pub(super) struct Stop {
 }
 
 /// Where news comes from.
-pub(super) type News =
-    (Manifests, watch::Receiver<Option<Underlay>>, mpsc::Receiver<Call>, mpsc::Receiver<Addr>);
+pub(super) type News = (
+    Manifests,
+    watch::Receiver<Option<Underlay>>,
+    mpsc::Receiver<Call>,
+    mpsc::Receiver<Addr>,
+);
 
 /// All that the loop knows.
 pub(super) struct Control {
@@ -66,15 +72,18 @@ pub(super) struct Control {
     /// The compiler has made a complete state, and it is published.
     pub(super) complete: bool,
     pub(super) steered: Option<Steering>,
-    /// Pods of the last run have been tried.
+    /// All pods of the last run that are still there have been taken up.
     pub(super) adopted: bool,
     /// Largest IP packet of pods' interfaces, bytes, once it is known.
     pub(super) pod_mtu: Option<u16>,
-    compiler: Compiler,
-    neighbours: Neighbours,
+    /// MTU that the uplink has, or had before it went.
+    pub(super) uplink_mtu: Option<u16>,
+    pub(super) compiler: Compiler,
+    pub(super) neighbours: Neighbours,
+    /// When to compile next, if anything changed.
+    pub(super) dirty: Option<tokio::time::Instant>,
     news: News,
     stop: Stop,
-    dirty: Option<tokio::time::Instant>,
 }
 
 impl Control {
@@ -109,11 +118,12 @@ impl Control {
             steered: None,
             adopted: false,
             pod_mtu: None,
+            uplink_mtu: None,
             compiler,
             neighbours,
+            dirty: None,
             news,
             stop,
-            dirty: None,
         }
     }
 
@@ -161,7 +171,10 @@ impl Control {
 
     /// Pod ranges of this node, as its Node object says.
     pub(super) fn own_prefixes(&self) -> Vec<Prefix> {
-        self.store.node(&self.settings.compile.node_name).map(|node| node.prefixes.clone()).unwrap_or_default()
+        self.store
+            .node(&self.settings.compile.node_name)
+            .map(|node| node.prefixes.clone())
+            .unwrap_or_default()
     }
 
     /// What is missing before the node is ready.
@@ -169,18 +182,28 @@ impl Control {
         let node = &self.settings.compile.node_name;
         let uplink = &self.settings.uplink_interface;
         let place = self.settings.manifests.display();
-        let no_uplink = self.underlay.as_ref().is_none_or(|underlay| underlay.uplink.ifindex == 0);
+        let no_uplink = self
+            .underlay
+            .as_ref()
+            .is_none_or(|underlay| underlay.uplink.ifindex == 0);
         let all = [
             (!self.store.synced(), format!("a complete first reading of {place}")),
             (no_uplink, format!("the uplink {uplink}, which is not there")),
             (
                 self.store.synced() && !self.complete,
-                format!("a valid Node object {node} with spec.podCIDR and an address (sluice status lists what is wrong)"),
+                format!(
+                    "a valid Node object {node} with spec.podCIDR and an address (sluice status lists what is wrong)"
+                ),
             ),
-            (self.complete && self.steered.is_none(), "the uplink's program to take the configuration".to_owned()),
+            (
+                self.complete && self.steered.is_none(),
+                "the uplink's program to take the configuration".to_owned(),
+            ),
             (!self.adopted, "pods of the last run to be taken up again".to_owned()),
         ];
-        all.into_iter().filter_map(|(missing, text)| missing.then_some(text)).collect()
+        all.into_iter()
+            .filter_map(|(missing, text)| missing.then_some(text))
+            .collect()
     }
 
     fn events(&mut self, first: Event) {
@@ -201,123 +224,16 @@ impl Control {
         }
     }
 
-    /// Compiles what is known and applies it: publish, then steer, then the host's routes, then neighbours.
-    pub(super) async fn reconcile(&mut self) {
-        self.dirty = None;
-        let Some(underlay) = self.underlay.clone().filter(|_| self.store.synced()) else { return };
-        if !self.adopted {
-            // A first compilation, which is not published, says what the pods' MTU is.
-            if let Err(reports) = self.compile(&underlay) {
-                self.reports = reports;
-                return;
-            }
-            self.adopt().await;
-        }
-        let compiled = match self.compile(&underlay) {
-            Ok(compiled) => compiled,
-            Err(reports) => {
-                // The last complete state stays in force.
-                self.complete = false;
-                self.reports = reports;
-                return;
-            }
-        };
-        self.reports = compiled.reports;
-        let plan = self.host_plan(&compiled.parts, compiled.pod_mtu);
-        self.publish(compiled.parts);
-        self.complete = true;
-        self.steer(compiled.steering).await;
-        let applied = self.host.apply(&plan).await;
-        self.trouble("host interface", applied);
-        let kept = self.neighbours.keep(&compiled.wanted_neighbours).await;
-        self.trouble("next hops", kept);
-    }
-
-    /// `sluice0` has the pods' MTU, which the compilation gives: where it differs from what was assumed, it is done once more.
-    fn compile(&mut self, underlay: &Underlay) -> Result<Compiled, Vec<Report>> {
-        let pods: Vec<AttachedPod> = self.attachments.iter().map(|(_, pod)| pod.clone()).collect();
-        for _ in 0..2 {
-            let assumed = self.pod_mtu.unwrap_or(self.settings.host_port.mtu);
-            let host = HostPort { mtu: assumed, ..self.settings.host_port.clone() };
-            let inputs = Inputs {
-                settings: &self.settings.compile,
-                underlay,
-                pods: &pods,
-                host: &host,
-                uplink: &self.settings.uplink_port,
-            };
-            let compiled = self.compiler.compile(&self.store, &inputs)?;
-            self.pod_mtu = Some(compiled.pod_mtu);
-            if compiled.pod_mtu == assumed {
-                return Ok(compiled);
-            }
-        }
-        Err(vec![Report {
-            severity: Severity::Warning,
-            object: "uplink".to_owned(),
-            text: "the MTU of pods cannot be decided; please report this".to_owned(),
-        }])
-    }
-
-    pub(super) fn publish(&mut self, parts: Parts) {
-        if let Some(next) = self.publisher.current().successor(parts) {
-            tracing::debug!(generation = next.generation.0, "published");
-            self.publisher.publish(next);
-            self.published = Instant::now();
-        }
-    }
-
-    async fn steer(&mut self, steering: Steering) {
-        if self.steered.as_ref() == Some(&steering) {
-            return;
-        }
-        let wanted = steering.clone();
-        let done = self.blocking(move |dataplane| dataplane.steer(&wanted)).await;
-        if done.is_ok() {
-            self.steered = Some(steering);
-        }
-        self.trouble("uplink", done);
-    }
-
-    fn host_plan(&self, parts: &Parts, mtu: u16) -> HostPlan {
-        let mut ranges = parts.node.cluster_prefixes.clone();
-        ranges.extend(&self.settings.compile.service_cidrs);
-        ranges.sort();
-        ranges.dedup();
-        HostPlan {
-            bases: parts.node.base_v4.into_iter().chain(parts.node.base_v6).collect(),
-            ranges,
-            gateway_mac: parts.node.gateway_mac,
-            mtu,
-        }
-    }
-
-    /// Notes that something could not be done, or now can; told once, and tried again every second.
-    pub(super) fn trouble(&mut self, about: &'static str, result: Result<(), String>) {
-        let before = self.troubles.iter().position(|(what, _)| *what == about);
-        match (result, before) {
-            (Ok(()), Some(at)) => {
-                tracing::info!("{about}: done after all");
-                self.troubles.remove(at);
-            }
-            (Ok(()), None) => {}
-            (Err(text), Some(at)) if self.troubles[at].1 == text => {}
-            (Err(text), at) => {
-                tracing::warn!("{about}: {text}");
-                if let Some(at) = at {
-                    self.troubles.remove(at);
-                }
-                self.troubles.push((about, text));
-            }
-        }
-    }
-
     async fn every_second(&mut self, seconds: u64) {
         let (workers, counters) = (self.dataplane.workers(), self.dataplane.counters());
-        self.rates.sample(Instant::now(), workers, &counters, self.settings.uplink_port.slot.0);
+        self.rates
+            .sample(Instant::now(), workers, &counters, self.settings.uplink_port.slot.0);
         self.publisher.collect();
-        if !self.troubles.is_empty() || self.saved.iter().any(|(_, why)| why.is_some()) {
-            self.adopted &= self.saved.is_empty();
+        let recheck = seconds.is_multiple_of(HOST_EVERY);
+        if recheck {
+            self.host.recheck();
+        }
+        if recheck || !self.troubles.is_empty() || !self.adopted {
             self.touch();
         }
         if seconds.is_multiple_of(NEIGHBOURS_EVERY)
@@ -331,9 +247,20 @@ impl Control {
         let Call { request, answer } = call;
         let result = match request {
             Request::Status => json(&self.status()),
-            Request::Services(r) => json(&super::rows::services(&self.owners(), r.name.as_deref(), &*self.dataplane)),
-            Request::Endpoints(r) => json(&super::rows::endpoints(&self.owners(), r.service.as_deref(), &*self.dataplane)),
-            Request::Policies(r) => json(&super::rows::policies(&self.publisher.current().parts, r.pod.as_deref())),
+            Request::Services(r) => json(&super::rows::services(
+                &self.owners(),
+                r.name.as_deref(),
+                &*self.dataplane,
+            )),
+            Request::Endpoints(r) => json(&super::rows::endpoints(
+                &self.owners(),
+                r.service.as_deref(),
+                &*self.dataplane,
+            )),
+            Request::Policies(r) => json(&super::rows::policies(
+                &self.publisher.current().parts,
+                r.pod.as_deref(),
+            )),
             Request::Counters => json(&self.counters()),
             Request::Flows(mut query) => {
                 query.limit = query.limit.min(crate::api::FlowQuery::MAX);
@@ -346,13 +273,17 @@ impl Control {
                 Ok(done) => json(&done),
                 Err(text) => Err(text),
             },
-            Request::Detach(request) => self.detach(&request.netns, &request.interface).await.map(|()| "null".to_owned()),
+            Request::Detach(request) => self
+                .detach(&request.netns, &request.interface)
+                .await
+                .map(|()| "null".to_owned()),
         };
         // The client may have gone.
         let _ = answer.send(result);
     }
 
-    /// Asks the packet side something that may take some milliseconds. The loop waits, so that things stay in their order.
+    /// Asks the packet side something that may take some milliseconds. The loop waits, so that things stay in their
+    /// order.
     pub(super) async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&dyn Dataplane) -> Result<T, String> + Send + 'static,

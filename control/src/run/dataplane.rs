@@ -21,18 +21,18 @@ pub struct PodPort {
     pub caps: Caps,
 }
 
-/// What control needs from the packet side; the agent implements it. Calls come from control's own threads and may block for
-/// some milliseconds; errors are texts for people.
+/// What control needs from the packet side; the agent implements it. Calls come from control's own threads and may
+/// block for some milliseconds; errors are texts for people.
 pub trait Dataplane: Send + Sync + 'static {
-    /// Creates the interface in the namespace, or opens the one it left there before, and hands its queues to the workers. No packet passes
-    /// before a snapshot names the port.
+    /// Creates the interface in the namespace, or opens the one it left there before, and hands its queues to the
+    /// workers. No packet passes before a snapshot names the port.
     ///
     /// # Errors
     /// The interface cannot be made or opened.
     fn attach_pod(&self, netns: &Path, interface: &str, mtu: u16) -> Result<PodPort, String>;
 
-    /// Takes the port from the workers and closes it; returns when no worker uses it any more. No snapshot names it when this is called.
-    /// Removes the interface from the pod if asked to; a namespace that is gone is no error.
+    /// Takes the port from the workers and closes it; returns when no worker uses it any more. No snapshot names it
+    /// when this is called. Removes the interface from the pod if asked to; a namespace that is gone is no error.
     ///
     /// # Errors
     /// The port does not exist, or a worker does not let it go.
@@ -62,8 +62,8 @@ pub trait Dataplane: Send + Sync + 'static {
     /// Connections to this endpoint now.
     fn endpoint_connections(&self, slot: EndpointSlot) -> u32;
 
-    /// The slot is about to be given to another service port: forget what is kept for it ([`sluice_lb::Runtime::forget_service`]). False when
-    /// it cannot be forgotten yet.
+    /// The slot is about to be given to another service port: forget what is kept for it
+    /// ([`sluice_lb::Runtime::forget_service`]). False when it cannot be forgotten yet.
     fn forget_service(&self, slot: ServiceSlot) -> bool;
 
     /// The slot is about to be given to another endpoint, likewise ([`sluice_lb::Runtime::forget_endpoint`]).

@@ -4,11 +4,14 @@ use sluice_snapshot::{Node, Parts};
 use sluice_wire::{MacAddr, PortSlot, Vni};
 use std::sync::Arc;
 
-/// Parts without ports, routes, services and policies: every packet is dropped. For the first snapshot of a [`sluice_snapshot::Publisher`].
+/// Parts without ports, routes, services and policies: every packet is dropped. For the first snapshot of a
+/// [`sluice_snapshot::Publisher`].
 pub fn empty_parts() -> Parts {
     /// In an empty port table every slot is.
     const NO_PORT: PortSlot = PortSlot(u16::MAX);
-    let Some(vni) = Vni::new(0) else { unreachable!("0 has fewer than 24 bits") };
+    let Some(vni) = Vni::new(0) else {
+        unreachable!("0 has fewer than 24 bits")
+    };
     Parts {
         node: Arc::new(Node {
             name: String::new(),

@@ -1,13 +1,17 @@
-//! Decides when what is known becomes what is served: one loop over source, kernel, pods and requests. It never touches a packet.
+//! Decides when what is known becomes what is served: one loop over source, kernel, pods and requests. It never
+//! touches a packet.
 //!
-//! The order of things is load-bearing. A pod's port and its policy are published in one snapshot, so that no packet of a new pod meets a policy that is missing.
-//! A port that goes is unpublished first and closed after, so that no packet is sent to a port that is gone. Nothing is published before the source was
-//! read completely, the underlay is known and the own Node is valid.
+//! The order of things is load-bearing. A pod's port and its policy are published in one snapshot, so that no packet
+//! of a new pod meets a policy that is missing. A port that goes is unpublished first and closed after, so that no
+//! packet is sent to a port that is gone. Nothing is published before the source was read completely, the underlay is
+//! known and the own Node is valid.
 //!
-//! A clean stop leaves nothing of ours in the node's namespace: addresses and routes of `sluice0`, reserved ports, kept neighbours
-//! and the socket are taken back. Pods keep their interfaces, and the list of attachments stays: they belong to pods that live on, and the next agent
-//! takes them up without a pod noticing more than a pause. Detach a pod to remove its interface.
+//! A clean stop leaves nothing of ours in the node's namespace: addresses and routes of `sluice0`, reserved ports,
+//! kept neighbours and the socket are taken back. Pods keep their interfaces, and the list of attachments stays: they
+//! belong to pods that live on, and the next agent takes them up without a pod noticing more than a pause. Detach a
+//! pod to remove its interface.
 
+mod apply;
 mod control;
 mod dataplane;
 mod empty;
@@ -17,8 +21,6 @@ mod rates;
 mod rows;
 mod start;
 mod status;
-#[cfg(test)]
-mod tests;
 
 pub use dataplane::{Dataplane, PodPort};
 pub use empty::empty_parts;

@@ -13,9 +13,12 @@ impl Control {
     /// Connects a pod. When this returns, the pod's port and policy are published.
     pub(super) async fn attach(&mut self, request: &AttachRequest) -> Result<AttachAnswer, String> {
         let wanted = attach::check(request, &self.own_prefixes())?;
-        let mtu = self.pod_mtu.ok_or("the pods' MTU is not known yet; try again when `sluice status` shows the node ready")?;
+        let mtu = self
+            .pod_mtu
+            .ok_or("the pods' MTU is not known yet; try again when `sluice status` shows the node ready")?;
         // One of the last run that could not be taken up is asked for anew: the request decides.
-        self.saved.retain(|(old, _)| old.id != wanted.id || old.interface != wanted.interface);
+        self.saved
+            .retain(|(old, _)| old.id != wanted.id || old.interface != wanted.interface);
         let found = find(&wanted.netns, &wanted.interface).await?;
         match self.attachments.decide(&wanted) {
             Decision::Refused(text) => return Err(text),
@@ -47,14 +50,16 @@ impl Control {
 
     /// Disconnects a pod and removes its interface; fine when it is not attached.
     pub(super) async fn detach(&mut self, netns: &Path, interface: &str) -> Result<(), String> {
-        self.saved.retain(|(old, _)| old.netns != netns || old.interface != interface);
+        self.saved
+            .retain(|(old, _)| old.netns != netns || old.interface != interface);
         match self.attachments.position(netns, interface) {
             Some(at) => self.let_go(at, true).await,
             None => self.save(),
         }
     }
 
-    /// Disconnects pods whose namespace is gone. Their taps are closed, which is what lets the kernel free the namespace.
+    /// Disconnects pods whose namespace is gone. Their taps are closed, which is what lets the kernel free the
+    /// namespace.
     pub(super) async fn drop_vanished(&mut self) {
         for at in self.attachments.vanished() {
             if let Some((gone, _)) = self.attachments.get(at) {
@@ -67,12 +72,16 @@ impl Control {
         self.saved.retain(|(old, why)| why.is_none() || old.is_there());
     }
 
-    /// Takes up the pods of the last run. One that fails is tried again every second; one whose namespace or interface is gone is forgotten.
+    /// Takes up the pods of the last run. One that fails is tried again every second; one whose namespace or interface
+    /// is gone is forgotten.
     pub(super) async fn adopt(&mut self) {
         let Some(mtu) = self.pod_mtu else { return };
         for (attachment, _) in std::mem::take(&mut self.saved) {
             let there = attachment.is_there()
-                && !matches!(find(&attachment.netns, &attachment.interface).await, Ok(Found::Nothing | Found::Other));
+                && !matches!(
+                    find(&attachment.netns, &attachment.interface).await,
+                    Ok(Found::Nothing | Found::Other)
+                );
             if !there {
                 tracing::info!(pod = attachment.pod, "is gone since the last run");
                 continue;
@@ -91,7 +100,7 @@ impl Control {
                 }
             }
         }
-        self.adopted = true;
+        self.adopted = self.saved.is_empty();
         let saved = self.save();
         self.trouble("list of attachments", saved);
     }
@@ -99,7 +108,9 @@ impl Control {
     /// The packet side opens the interface, then it is set up inside the pod.
     async fn open(&self, attachment: &Attachment, mtu: u16) -> Result<(AttachedPod, Vec<String>), String> {
         let (netns, interface) = (attachment.netns.clone(), attachment.interface.clone());
-        let port = self.blocking(move |dataplane| dataplane.attach_pod(&netns, &interface, mtu)).await?;
+        let port = self
+            .blocking(move |dataplane| dataplane.attach_pod(&netns, &interface, mtu))
+            .await?;
         match configure(attachment, mtu).await {
             Ok(warnings) => {
                 let pod = AttachedPod {
@@ -114,7 +125,9 @@ impl Control {
                 Ok((pod, warnings))
             }
             Err(text) => {
-                let _ = self.blocking(move |dataplane| dataplane.detach_pod(port.slot, false)).await;
+                let _ = self
+                    .blocking(move |dataplane| dataplane.detach_pod(port.slot, false))
+                    .await;
                 Err(text)
             }
         }
@@ -136,7 +149,9 @@ impl Control {
         self.reconcile().await;
         self.unpublish(slot);
         tracing::info!(pod = attachment.pod, slot = slot.0, "detached");
-        let closed = self.blocking(move |dataplane| dataplane.detach_pod(slot, remove_interface)).await;
+        let closed = self
+            .blocking(move |dataplane| dataplane.detach_pod(slot, remove_interface))
+            .await;
         saved.and(closed)
     }
 
@@ -159,7 +174,11 @@ impl Control {
 }
 
 fn plan(attachment: &Attachment, mtu: u16) -> PodPlan {
-    PodPlan { interface: attachment.interface.clone(), addrs: attachment.addrs(), mtu }
+    PodPlan {
+        interface: attachment.interface.clone(),
+        addrs: attachment.addrs(),
+        mtu,
+    }
 }
 
 async fn configure(attachment: &Attachment, mtu: u16) -> Result<Vec<String>, String> {

@@ -1,4 +1,5 @@
-//! Decides the rates that `status` shows, from totals that are read every second. It never asks the packet side by itself.
+//! Decides the rates that `status` shows, from totals that are read every second. It never asks the packet side by
+//! itself.
 
 use crate::api::{CountersReport, DropStatus, WorkerRow, WorkerTotals};
 use std::collections::VecDeque;
@@ -25,13 +26,22 @@ pub(super) struct Rates(VecDeque<Sample>);
 impl Rates {
     /// Takes totals in.
     pub(super) fn sample(&mut self, at: Instant, workers: Vec<WorkerTotals>, counters: &CountersReport, uplink: u16) {
-        while self.0.front().is_some_and(|old| at.saturating_duration_since(old.at) > MINUTE + EVERY) {
+        while self
+            .0
+            .front()
+            .is_some_and(|old| at.saturating_duration_since(old.at) > MINUTE + EVERY)
+        {
             self.0.pop_front();
         }
         let drops = counters.drops.iter().map(|drop| drop.packets).collect();
         let uplink = counters.ports.iter().find(|port| port.slot == uplink);
         let uplink = uplink.map_or((0, 0), |port| (port.rx_packets, port.tx_packets));
-        self.0.push_back(Sample { at, workers, drops, uplink });
+        self.0.push_back(Sample {
+            at,
+            workers,
+            drops,
+            uplink,
+        });
     }
 
     /// Workers with their rates; the totals are those given.
@@ -43,7 +53,12 @@ impl Rates {
                 Some((worker, seconds))
             });
             let Some((earlier, seconds)) = earlier else {
-                return WorkerRow { totals, busy: 0.0, packets_per_second: 0.0, cache_hit: None };
+                return WorkerRow {
+                    totals,
+                    busy: 0.0,
+                    packets_per_second: 0.0,
+                    cache_hit: None,
+                };
             };
             let grown = |now: u64, then: u64| now.saturating_sub(then) as f64;
             let hits = grown(totals.cache_hits, earlier.cache_hits);
@@ -67,7 +82,10 @@ impl Rates {
             .enumerate()
             .filter(|(_, drop)| drop.packets > 0)
             .map(|(at, drop)| {
-                let earlier = before.and_then(|(sample, _)| sample.drops.get(at)).copied().unwrap_or(0);
+                let earlier = before
+                    .and_then(|(sample, _)| sample.drops.get(at))
+                    .copied()
+                    .unwrap_or(0);
                 DropStatus {
                     reason: drop.reason.clone(),
                     text: drop.text.clone(),
@@ -83,16 +101,24 @@ impl Rates {
     /// Packets per second in and out by the uplink.
     pub(super) fn uplink(&self) -> (f64, f64) {
         let Some(last) = self.0.back() else { return (0.0, 0.0) };
-        let Some((sample, seconds)) = self.before(last.at, WINDOW) else { return (0.0, 0.0) };
+        let Some((sample, seconds)) = self.before(last.at, WINDOW) else {
+            return (0.0, 0.0);
+        };
         let rate = |now: u64, then: u64| now.saturating_sub(then) as f64 / seconds;
-        (rate(last.uplink.0, sample.uplink.0), rate(last.uplink.1, sample.uplink.1))
+        (
+            rate(last.uplink.0, sample.uplink.0),
+            rate(last.uplink.1, sample.uplink.1),
+        )
     }
 
     /// The oldest sample that is not older than `span`, and its age in seconds.
     fn before(&self, now: Instant, span: Duration) -> Option<(&Sample, f64)> {
         // A sample taken late by a loaded machine still counts.
         let slack = EVERY / 2;
-        let sample = self.0.iter().find(|sample| now.saturating_duration_since(sample.at) <= span + slack)?;
+        let sample = self
+            .0
+            .iter()
+            .find(|sample| now.saturating_duration_since(sample.at) <= span + slack)?;
         let seconds = now.saturating_duration_since(sample.at).as_secs_f64();
         (seconds > 0.1).then_some((sample, seconds))
     }
@@ -104,13 +130,26 @@ mod tests {
     use crate::api::DropCount;
 
     fn counters(drops: u64) -> CountersReport {
-        let drop = |reason: &str, packets| DropCount { reason: reason.into(), text: String::new(), packets };
-        CountersReport { drops: vec![drop("never", 0), drop("some", drops)], ..CountersReport::default() }
+        let drop = |reason: &str, packets| DropCount {
+            reason: reason.into(),
+            text: String::new(),
+            packets,
+        };
+        CountersReport {
+            drops: vec![drop("never", 0), drop("some", drops)],
+            ..CountersReport::default()
+        }
     }
 
     fn totals(packets: u64) -> Vec<WorkerTotals> {
         let (cache_hits, cache_misses, busy_ns) = (packets * 3 / 4, packets / 4, packets * 1_000);
-        vec![WorkerTotals { packets, cache_hits, cache_misses, busy_ns, ..WorkerTotals::default() }]
+        vec![WorkerTotals {
+            packets,
+            cache_hits,
+            cache_misses,
+            busy_ns,
+            ..WorkerTotals::default()
+        }]
     }
 
     #[test]
@@ -119,14 +158,25 @@ mod tests {
         let mut rates = Rates::default();
         assert_eq!(rates.workers(start, totals(8))[0].packets_per_second, 0.0);
         for second in 0..100u64 {
-            rates.sample(start + EVERY * second as u32, totals(second * 400_000), &counters(second * 2), 0);
+            rates.sample(
+                start + EVERY * second as u32,
+                totals(second * 400_000),
+                &counters(second * 2),
+                0,
+            );
         }
         let now = start + EVERY * 99;
         let row = &rates.workers(now, totals(99 * 400_000))[0];
-        assert_eq!((row.packets_per_second, row.busy, row.cache_hit), (400_000.0, 0.4, Some(0.75)));
+        assert_eq!(
+            (row.packets_per_second, row.busy, row.cache_hit),
+            (400_000.0, 0.4, Some(0.75))
+        );
         let drops = rates.drops(now, &counters(99 * 2));
         assert_eq!(drops.len(), 1);
-        assert_eq!((drops[0].reason.as_str(), drops[0].packets, drops[0].last_minute), ("some", 198, 120));
+        assert_eq!(
+            (drops[0].reason.as_str(), drops[0].packets, drops[0].last_minute),
+            ("some", 198, 120)
+        );
         assert!(rates.0.len() <= 63, "{} samples are kept", rates.0.len());
     }
 

@@ -25,17 +25,26 @@ impl Owners {
                 pods.extend(addrs.iter().map(|addr| (*addr, name.to_string())));
             }
         }
-        Self { snapshot, node_name: node_name.to_owned(), own, pods }
+        Self {
+            snapshot,
+            node_name: node_name.to_owned(),
+            own,
+            pods,
+        }
     }
 
     fn node(&self, addr: Addr) -> Option<String> {
         if self.own.iter().any(|prefix| prefix.contains(addr)) || self.snapshot.parts.node.is_local(addr) {
             return Some(self.node_name.clone());
         }
-        let owner = |peer: &Peer| {
-            peer.endpoints.contains(&addr) || peer.prefixes.iter().any(|prefix| prefix.contains(addr))
-        };
-        self.snapshot.parts.forwarding.peers().find(|(_, peer)| owner(peer)).map(|(_, peer)| peer.name.clone())
+        let owner =
+            |peer: &Peer| peer.endpoints.contains(&addr) || peer.prefixes.iter().any(|prefix| prefix.contains(addr));
+        self.snapshot
+            .parts
+            .forwarding
+            .peers()
+            .find(|(_, peer)| owner(peer))
+            .map(|(_, peer)| peer.name.clone())
     }
 }
 
@@ -45,11 +54,19 @@ pub(super) fn services(owners: &Owners, wanted: Option<&str>, dataplane: &dyn Da
     let mut frontends: BTreeMap<ServiceSlot, Vec<FrontendRow>> = BTreeMap::new();
     for (frontend, slot) in services.frontends() {
         let address = Some(frontend.addr.to_string());
-        let row = FrontendRow { address, protocol: protocol(frontend.proto), port: frontend.port };
+        let row = FrontendRow {
+            address,
+            protocol: protocol(frontend.proto),
+            port: frontend.port,
+        };
         frontends.entry(slot).or_default().push(row);
     }
     for (proto, port, _, slot) in services.node_ports() {
-        frontends.entry(slot).or_default().push(FrontendRow { address: None, protocol: protocol(proto), port });
+        frontends.entry(slot).or_default().push(FrontendRow {
+            address: None,
+            protocol: protocol(proto),
+            port,
+        });
     }
     let rows: Vec<_> = services
         .iter()
@@ -89,7 +106,8 @@ fn joined(mut rows: Vec<ServiceRow>) -> Vec<ServiceRow> {
     }
     for row in &mut out {
         // Service addresses before node ports.
-        row.frontends.sort_by(|a, b| a.address.is_none().cmp(&b.address.is_none()).then_with(|| a.cmp(b)));
+        row.frontends
+            .sort_by(|a, b| a.address.is_none().cmp(&b.address.is_none()).then_with(|| a.cmp(b)));
         row.frontends.dedup();
         let place = |endpoint: &EndpointRow| (endpoint.address.parse::<std::net::IpAddr>().ok(), endpoint.port);
         row.endpoints.sort_by_key(place);
@@ -107,7 +125,10 @@ fn joined(mut rows: Vec<ServiceRow>) -> Vec<ServiceRow> {
 
 /// The endpoints of those services, one row an endpoint.
 pub(super) fn endpoints(owners: &Owners, wanted: Option<&str>, dataplane: &dyn Dataplane) -> Vec<EndpointRow> {
-    services(owners, wanted, dataplane).into_iter().flat_map(|service| service.endpoints).collect()
+    services(owners, wanted, dataplane)
+        .into_iter()
+        .flat_map(|service| service.endpoints)
+        .collect()
 }
 
 fn endpoints_of(owners: &Owners, service: &sluice_lb::Service, dataplane: &dyn Dataplane) -> Vec<EndpointRow> {
@@ -129,7 +150,9 @@ fn endpoints_of(owners: &Owners, service: &sluice_lb::Service, dataplane: &dyn D
 pub(super) fn policies(parts: &Parts, wanted: Option<&str>) -> Vec<PolicyRow> {
     let mut rows = Vec::new();
     for (slot, port) in parts.ports.iter() {
-        let PortKind::Pod { addrs, name, .. } = &port.kind else { continue };
+        let PortKind::Pod { addrs, name, .. } = &port.kind else {
+            continue;
+        };
         if wanted.is_some_and(|wanted| wanted != &**name) {
             continue;
         }
@@ -146,12 +169,17 @@ pub(super) fn policies(parts: &Parts, wanted: Option<&str>) -> Vec<PolicyRow> {
 }
 
 fn side(policy: Option<&PodPolicy>, direction: Direction) -> PolicySide {
-    let Some(policies) = policy.and_then(|policy| policy.policies(direction)) else { return PolicySide::default() };
+    let Some(policies) = policy.and_then(|policy| policy.policies(direction)) else {
+        return PolicySide::default();
+    };
     let row = |policy: &sluice_policy::SelectingPolicy| SelectingPolicyRow {
         policy: format!("{}/{}", policy.namespace, policy.name),
         rules: policy.rules.clone(),
     };
-    PolicySide { isolated: true, policies: policies.iter().map(row).collect() }
+    PolicySide {
+        isolated: true,
+        policies: policies.iter().map(row).collect(),
+    }
 }
 
 /// Whether a person who wrote `wanted` means this object: by `namespace/name`, or by the name in any namespace.

@@ -76,7 +76,8 @@ impl Handle {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    /// Stops, after taking back what was set up in the kernel; see the module for what stays. The packet side may go on with the last snapshot.
+    /// Stops, after taking back what was set up in the kernel; see the module for what stays. The packet side may go
+    /// on with the last snapshot.
     pub fn shutdown(mut self) {
         self.end();
     }
@@ -102,8 +103,8 @@ impl Drop for Handle {
 /// Starts the control loop. `resolve` brings addresses that packets wait for.
 ///
 /// # Errors
-/// Another agent runs with this state or socket, the list of attachments is damaged, or the kernel refuses something that is needed at once. Nothing
-/// is left behind then.
+/// Another agent runs with this state or socket, the list of attachments is damaged, or the kernel refuses something
+/// that is needed at once. Nothing is left behind then.
 pub fn start(
     settings: ControlSettings,
     dataplane: Arc<dyn Dataplane>,
@@ -137,9 +138,15 @@ pub fn start(
         .spawn(body)
         .map_err(|err| StartError(format!("cannot start the control thread: {err}")))?;
     match told.recv() {
-        Ok(Ok(())) => Ok(Handle { stop: Some(stop), thread: Some(thread), ready }),
+        Ok(Ok(())) => Ok(Handle {
+            stop: Some(stop),
+            thread: Some(thread),
+            ready,
+        }),
         Ok(Err(text)) => Err(StartError(text)),
-        Err(_) => Err(StartError("the control thread ended while it started; please report this".into())),
+        Err(_) => Err(StartError(
+            "the control thread ended while it started; please report this".into(),
+        )),
     }
 }
 
@@ -166,7 +173,12 @@ async fn set_up(
         settings,
         dataplane,
         publisher,
-        Stop { lock, socket, reserved, ready },
+        Stop {
+            lock,
+            socket,
+            reserved,
+            ready,
+        },
         (source, underlay, calls, forward(resolve)),
         (host, Neighbours::new(handle)),
         saved,
@@ -198,7 +210,10 @@ fn lock(state_dir: &Path) -> Result<Flock<File>, String> {
         .map_err(|err| format!("cannot open {}: {err}", path.display()))?;
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
         nix::errno::Errno::EWOULDBLOCK => {
-            format!("another agent uses the state directory {}; stop it first, or name another directory", state_dir.display())
+            format!(
+                "another agent uses the state directory {}; stop it first, or name another directory",
+                state_dir.display()
+            )
         }
         other => format!("cannot lock {}: {}", path.display(), other.desc()),
     })

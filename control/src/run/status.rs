@@ -74,7 +74,9 @@ impl Control {
         HostStatus {
             name: self.settings.host_interface.clone(),
             mtu: plan.map_or(0, |plan| plan.mtu),
-            addresses: plan.map(|plan| plan.bases.iter().map(Addr::to_string).collect()).unwrap_or_default(),
+            addresses: plan
+                .map(|plan| plan.bases.iter().map(Addr::to_string).collect())
+                .unwrap_or_default(),
         }
     }
 
@@ -85,7 +87,10 @@ impl Control {
             object: (*about).to_owned(),
             text: text.clone(),
         }));
-        let left = self.saved.iter().filter_map(|(attachment, why)| Some((attachment, why.as_ref()?)));
+        let left = self
+            .saved
+            .iter()
+            .filter_map(|(attachment, why)| Some((attachment, why.as_ref()?)));
         out.extend(left.map(|(attachment, why)| Warning {
             severity: "error".to_owned(),
             object: format!("Pod {}", attachment.pod),
@@ -98,7 +103,11 @@ impl Control {
 impl Control {
     /// Who owns which address, for rows about the snapshot that is served.
     pub(super) fn owners(&self) -> Owners {
-        Owners::new(self.publisher.current(), &self.settings.compile.node_name, self.own_prefixes())
+        Owners::new(
+            self.publisher.current(),
+            &self.settings.compile.node_name,
+            self.own_prefixes(),
+        )
     }
 }
 
@@ -107,7 +116,11 @@ fn warning(report: &Report) -> Warning {
         Severity::Warning => "warning",
         Severity::Info => "info",
     };
-    Warning { severity: severity.to_owned(), object: report.object.clone(), text: report.text.clone() }
+    Warning {
+        severity: severity.to_owned(),
+        object: report.object.clone(),
+        text: report.text.clone(),
+    }
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -33,11 +33,23 @@ fn next_hops_are_kept_resolved_and_let_go() {
         neighbours.keep(&[(uplink, v4), (uplink, v6)]).await.unwrap();
         resolved(&seen, v4).await;
         resolved(&seen, v6).await;
-        assert!(ip("neigh show 192.0.2.2 dev up0").contains("managed"), "{}", ip("neigh show"));
+        assert!(
+            ip("neigh show 192.0.2.2 dev up0").contains("managed"),
+            "{}",
+            ip("neigh show")
+        );
 
         // Flushed by somebody else: the refresh brings it back.
         ip("neigh del 192.0.2.2 dev up0");
-        eventually("gone", || async { seen.borrow().as_ref()?.neighbours.iter().all(|n| n.addr != v4).then_some(()) }).await;
+        eventually("gone", || async {
+            seen.borrow()
+                .as_ref()?
+                .neighbours
+                .iter()
+                .all(|n| n.addr != v4)
+                .then_some(())
+        })
+        .await;
         let now = seen.borrow().clone().unwrap();
         neighbours.refresh(&now).await;
         resolved(&seen, v4).await;
@@ -60,7 +72,10 @@ fn what_an_administrator_made_permanent_stays_so() {
         neighbours.keep(&[(uplink, Addr::v4([192, 0, 2, 2]))]).await.unwrap();
         neighbours.cleanup().await;
         let entry = ip("neigh show 192.0.2.2 dev up0");
-        assert!(entry.contains("02:00:00:00:00:77") && entry.contains("PERMANENT"), "{entry}");
+        assert!(
+            entry.contains("02:00:00:00:00:77") && entry.contains("PERMANENT"),
+            "{entry}"
+        );
     });
 }
 
@@ -80,7 +95,11 @@ fn an_address_that_a_packet_waits_for_is_asked_for_once_a_second() {
         assert!(neighbours.ask(peer, &now, at + Duration::from_millis(1100)).await);
         let mut asked = 0;
         for last in 0..=255 {
-            asked += u32::from(neighbours.ask(Addr::v4([192, 0, 2, last]), &now, at + Duration::from_millis(1200)).await);
+            asked += u32::from(
+                neighbours
+                    .ask(Addr::v4([192, 0, 2, last]), &now, at + Duration::from_millis(1200))
+                    .await,
+            );
         }
         assert!((1..=128).contains(&asked), "{asked} were asked for at one time");
     });

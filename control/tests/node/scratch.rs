@@ -19,7 +19,9 @@ impl Netns {
             unshare(CloneFlags::CLONE_NEWNET).expect("these tests make network namespaces: run them as root");
             File::open("/proc/thread-self/ns/net").unwrap()
         });
-        let netns = Self { file: made.join().unwrap() };
+        let netns = Self {
+            file: made.join().unwrap(),
+        };
         netns.ip("link set lo up");
         netns
     }
@@ -37,7 +39,10 @@ impl Netns {
     /// Runs async work inside.
     pub fn run_async<T: Send, F: Future<Output = T>>(&self, work: impl FnOnce() -> F + Send) -> T {
         self.run(|| {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
             runtime.block_on(async { work().await })
         })
     }
@@ -50,8 +55,15 @@ impl Netns {
 
 /// `ip <words>` where the caller is.
 pub fn ip(words: &str) -> String {
-    let out = Command::new("ip").args(words.split_whitespace()).output().expect("these tests need iproute2");
-    assert!(out.status.success(), "ip {words}: {}", String::from_utf8_lossy(&out.stderr));
+    let out = Command::new("ip")
+        .args(words.split_whitespace())
+        .output()
+        .expect("these tests need iproute2");
+    assert!(
+        out.status.success(),
+        "ip {words}: {}",
+        String::from_utf8_lossy(&out.stderr)
+    );
     String::from_utf8(out.stdout).unwrap()
 }
 
@@ -61,7 +73,11 @@ pub fn pair() -> (Netns, Netns) {
     let there = b.path();
     a.ip("link add up0 type veth peer name up1");
     a.run(|| {
-        let out = Command::new("ip").args(["link", "set", "up1", "name", "up0", "netns"]).arg(&there).output().unwrap();
+        let out = Command::new("ip")
+            .args(["link", "set", "up1", "name", "up0", "netns"])
+            .arg(&there)
+            .output()
+            .unwrap();
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     });
     for (netns, last) in [(&a, 1), (&b, 2)] {

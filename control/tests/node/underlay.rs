@@ -8,11 +8,12 @@ use tokio::sync::watch::Receiver;
 use tokio::time::timeout;
 
 async fn until(underlay: &mut Receiver<Option<Underlay>>, what: &str, good: impl Fn(&Underlay) -> bool) -> Underlay {
-    let waited = timeout(Duration::from_secs(5), underlay.wait_for(|now| now.as_ref().is_some_and(&good))).await;
-    match waited {
-        Ok(now) => now.unwrap().clone().unwrap(),
-        Err(_) => panic!("{what}: {:#?}", underlay.borrow().clone()),
-    }
+    let waiting = underlay.wait_for(|now| now.as_ref().is_some_and(&good));
+    let found = timeout(Duration::from_secs(5), waiting)
+        .await
+        .ok()
+        .map(|now| now.unwrap().clone().unwrap());
+    found.unwrap_or_else(|| panic!("{what}: {:#?}", underlay.borrow().clone()))
 }
 
 fn addr(text: &str) -> Addr {
@@ -21,19 +22,31 @@ fn addr(text: &str) -> Addr {
 
 fn has_route(underlay: &Underlay, prefix: &str, gateway: Option<&str>) -> bool {
     let prefix: Prefix = prefix.parse().unwrap();
-    underlay.routes.iter().any(|route| route.prefix == prefix && route.gateway == gateway.map(addr))
+    underlay
+        .routes
+        .iter()
+        .any(|route| route.prefix == prefix && route.gateway == gateway.map(addr))
 }
 
 #[test]
 fn changes_are_seen_as_they_come() {
     Netns::new().run_async(|| async {
         let mut underlay = follow("up0".into(), vec!["sluice0".into()]);
-        until(&mut underlay, "a reading without the uplink", |now| now.uplink.ifindex == 0 && now.uplink.name == "up0").await;
+        until(&mut underlay, "a reading without the uplink", |now| {
+            now.uplink.ifindex == 0 && now.uplink.name == "up0"
+        })
+        .await;
 
         ip("link add up0 address 02:00:00:00:00:01 mtu 1400 type veth peer name up1");
-        let now = until(&mut underlay, "the uplink", |now| now.uplink.ifindex != 0 && now.uplink.mtu == 1400).await;
+        let now = until(&mut underlay, "the uplink", |now| {
+            now.uplink.ifindex != 0 && now.uplink.mtu == 1400
+        })
+        .await;
         assert_eq!(now.uplink.mac, MacAddr([2, 0, 0, 0, 0, 1]));
-        assert!(!now.uplink.up && now.routes.is_empty() && now.addresses.is_empty(), "{now:?}");
+        assert!(
+            !now.uplink.up && now.routes.is_empty() && now.addresses.is_empty(),
+            "{now:?}"
+        );
         let ifindex = now.uplink.ifindex;
 
         ip("link set up1 up");
@@ -45,8 +58,15 @@ fn changes_are_seen_as_they_come() {
             now.addresses.len() == 2 && has_route(now, "192.0.2.0/24", None) && has_route(now, "2001:db8::/64", None)
         })
         .await;
-        assert_eq!(now.addresses, [(ifindex, addr("192.0.2.11")), (ifindex, addr("2001:db8::11"))]);
-        assert!(now.routes.iter().any(|route| route.pref_src == Some(addr("192.0.2.11"))));
+        assert_eq!(
+            now.addresses,
+            [(ifindex, addr("192.0.2.11")), (ifindex, addr("2001:db8::11"))]
+        );
+        assert!(
+            now.routes
+                .iter()
+                .any(|route| route.pref_src == Some(addr("192.0.2.11")))
+        );
 
         ip("route add default via 192.0.2.1 dev up0 src 192.0.2.11 metric 7");
         ip("route add default via fe80::99 dev up0");
@@ -59,22 +79,45 @@ fn changes_are_seen_as_they_come() {
                 && has_route(now, "198.51.100.0/24", Some("192.0.2.2"))
         })
         .await;
-        assert!(!now.routes.iter().any(|route| route.prefix.contains(addr("203.0.113.200")) && route.prefix.family_len() > 0));
-        assert!(now.routes.iter().any(|route| route.metric == 7 && route.ifindex == ifindex));
+        assert!(
+            !now.routes
+                .iter()
+                .any(|route| route.prefix.contains(addr("203.0.113.200")) && route.prefix.family_len() > 0)
+        );
+        assert!(
+            now.routes
+                .iter()
+                .any(|route| route.metric == 7 && route.ifindex == ifindex)
+        );
 
         ip("neigh add 192.0.2.1 lladdr 02:00:00:00:00:99 dev up0");
-        let is = |mac: u8| move |now: &Underlay| now.neighbours.iter().any(|n| n.addr == addr("192.0.2.1") && n.mac.0[5] == mac);
+        let is = |mac: u8| {
+            move |now: &Underlay| {
+                now.neighbours
+                    .iter()
+                    .any(|n| n.addr == addr("192.0.2.1") && n.mac.0[5] == mac)
+            }
+        };
         until(&mut underlay, "a neighbour", is(0x99)).await;
         ip("neigh replace 192.0.2.1 lladdr 02:00:00:00:00:98 dev up0");
         until(&mut underlay, "its new MAC", is(0x98)).await;
         ip("neigh del 192.0.2.1 dev up0");
-        until(&mut underlay, "no neighbour", |now| now.neighbours.iter().all(|n| n.addr != addr("192.0.2.1"))).await;
+        until(&mut underlay, "no neighbour", |now| {
+            now.neighbours.iter().all(|n| n.addr != addr("192.0.2.1"))
+        })
+        .await;
 
         ip("link set up0 down");
-        let now = until(&mut underlay, "no routes by a link that is down", |now| !now.uplink.up && now.routes.is_empty()).await;
+        let now = until(&mut underlay, "no routes by a link that is down", |now| {
+            !now.uplink.up && now.routes.is_empty()
+        })
+        .await;
         assert_eq!(now.uplink.ifindex, ifindex);
         ip("link del up0");
-        until(&mut underlay, "no uplink", |now| now.uplink.ifindex == 0 && now.addresses.is_empty()).await;
+        until(&mut underlay, "no uplink", |now| {
+            now.uplink.ifindex == 0 && now.addresses.is_empty()
+        })
+        .await;
     });
 }
 
@@ -91,7 +134,13 @@ fn loopback_and_the_ignored_interface_are_left_out() {
         ip("addr add 192.0.2.1/24 dev other");
         let mut underlay = follow("up0".into(), vec!["sluice0".into()]);
         let now = until(&mut underlay, "a reading", |now| has_route(now, "192.0.2.0/24", None)).await;
-        assert_eq!(now.addresses.iter().map(|(_, addr)| addr.to_string()).collect::<Vec<_>>(), ["192.0.2.1"]);
+        assert_eq!(
+            now.addresses
+                .iter()
+                .map(|(_, addr)| addr.to_string())
+                .collect::<Vec<_>>(),
+            ["192.0.2.1"]
+        );
         assert_eq!(now.routes.len(), 1, "{:?}", now.routes);
         assert!(now.neighbours.is_empty());
     });
@@ -106,7 +155,15 @@ fn a_flood_of_changes_ends_in_the_right_state() {
         let mut underlay = follow("up0".into(), Vec::new());
         until(&mut underlay, "a reading", |now| now.uplink.ifindex != 0).await;
         let batch: String = (0..4000)
-            .map(|i| format!("neigh add 10.1.{}.{} lladdr 02:00:00:00:{:02x}:{:02x} dev up0 nud permanent\n", i / 250, i % 250, i / 250, i % 250))
+            .map(|i| {
+                format!(
+                    "neigh add 10.1.{}.{} lladdr 02:00:00:00:{:02x}:{:02x} dev up0 nud permanent\n",
+                    i / 250,
+                    i % 250,
+                    i / 250,
+                    i % 250
+                )
+            })
             .collect();
         let file = std::env::temp_dir().join(format!("sl-flood-{}", std::process::id()));
         std::fs::write(&file, batch).unwrap();

@@ -24,8 +24,18 @@ pub(super) struct Dirty {
 }
 
 impl Dirty {
-    pub(super) const ALL: Self = Self { links: true, addresses: true, routes: true, neighbours: true };
-    pub(super) const NONE: Self = Self { links: false, addresses: false, routes: false, neighbours: false };
+    pub(super) const ALL: Self = Self {
+        links: true,
+        addresses: true,
+        routes: true,
+        neighbours: true,
+    };
+    pub(super) const NONE: Self = Self {
+        links: false,
+        addresses: false,
+        routes: false,
+        neighbours: false,
+    };
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -37,7 +47,8 @@ struct LinkState {
     loopback: bool,
 }
 
-/// What was read. Neighbours are kept up message by message; other tables change seldom, and are read again as a whole.
+/// What was read. Neighbours are kept up message by message; other tables change seldom, and are read again as a
+/// whole.
 #[derive(Debug, Default)]
 pub(super) struct Tables {
     links: BTreeMap<u32, LinkState>,
@@ -49,7 +60,9 @@ pub(super) struct Tables {
 impl Tables {
     /// Reads the tables that are dirty.
     pub(super) async fn read(&mut self, handle: &Handle, dirty: Dirty) -> Result<(), String> {
-        let failed = |what: &'static str| move |err: rtnetlink::Error| format!("cannot read the kernel's {what}: {}", text(&err));
+        let failed = |what: &'static str| {
+            move |err: rtnetlink::Error| format!("cannot read the kernel's {what}: {}", text(&err))
+        };
         if dirty.links {
             let mut links = Box::pin(handle.link().get().execute());
             self.links.clear();
@@ -61,7 +74,8 @@ impl Tables {
             let mut addresses = Box::pin(handle.address().get().execute());
             self.addresses.clear();
             while let Some(message) = addresses.try_next().await.map_err(failed("addresses"))? {
-                self.addresses.extend(usable_address(&message).map(|addr| (message.header.index, addr)));
+                self.addresses
+                    .extend(usable_address(&message).map(|addr| (message.header.index, addr)));
             }
         }
         if dirty.routes {
@@ -111,10 +125,15 @@ impl Tables {
     }
 
     fn neighbour(&mut self, message: &NeighbourMessage, present: bool) -> bool {
-        let Some((addr, mac)) = neighbour_address(message) else { return false };
+        let Some((addr, mac)) = neighbour_address(message) else {
+            return false;
+        };
         let key = (message.header.ifindex, addr);
         use NeighbourState as S;
-        let usable = matches!(message.header.state, S::Reachable | S::Stale | S::Delay | S::Probe | S::Permanent);
+        let usable = matches!(
+            message.header.state,
+            S::Reachable | S::Stale | S::Delay | S::Probe | S::Permanent
+        );
         match mac.filter(|mac| present && usable && !mac.is_group() && *mac != MacAddr::default()) {
             Some(mac) => self.neighbours.insert(key, mac) != Some(mac),
             None => self.neighbours.remove(&key).is_some(),
@@ -123,16 +142,34 @@ impl Tables {
 
     /// The tables as the compiler takes them.
     pub(super) fn underlay(&self, uplink: &str, ignored: &[String]) -> Underlay {
-        let visible = |ifindex: u32| self.links.get(&ifindex).is_some_and(|l| !l.loopback && !ignored.contains(&l.name));
+        let visible = |ifindex: u32| {
+            self.links
+                .get(&ifindex)
+                .is_some_and(|l| !l.loopback && !ignored.contains(&l.name))
+        };
         let found = self.links.iter().find(|(_, link)| link.name == uplink);
         Underlay {
-            addresses: self.addresses.iter().filter(|(ifindex, _)| visible(*ifindex)).copied().collect(),
-            routes: self.routes.iter().filter(|route| visible(route.ifindex)).cloned().collect(),
+            addresses: self
+                .addresses
+                .iter()
+                .filter(|(ifindex, _)| visible(*ifindex))
+                .copied()
+                .collect(),
+            routes: self
+                .routes
+                .iter()
+                .filter(|route| visible(route.ifindex))
+                .cloned()
+                .collect(),
             neighbours: self
                 .neighbours
                 .iter()
                 .filter(|((ifindex, _), _)| visible(*ifindex))
-                .map(|((ifindex, addr), mac)| Neighbour { ifindex: *ifindex, addr: *addr, mac: *mac })
+                .map(|((ifindex, addr), mac)| Neighbour {
+                    ifindex: *ifindex,
+                    addr: *addr,
+                    mac: *mac,
+                })
                 .collect(),
             uplink: match found {
                 Some((ifindex, link)) => Uplink {
@@ -142,7 +179,10 @@ impl Tables {
                     mtu: u16::try_from(link.mtu).unwrap_or(u16::MAX),
                     up: link.up,
                 },
-                None => Uplink { name: uplink.to_owned(), ..Uplink::default() },
+                None => Uplink {
+                    name: uplink.to_owned(),
+                    ..Uplink::default()
+                },
             },
         }
     }
@@ -210,13 +250,21 @@ fn fib_route(message: &RouteMessage) -> Option<FibRoute> {
             RouteAttribute::MultiPath(hops) if hop.is_none() => {
                 let dead = RouteNextHopFlags::Dead | RouteNextHopFlags::Linkdown;
                 let live = hops.iter().find(|hop| !hop.flags.intersects(dead));
-                hop = live.or(hops.first()).map(|hop| (hop.interface_index, gateway_of(&hop.attributes)));
+                hop = live
+                    .or(hops.first())
+                    .map(|hop| (hop.interface_index, gateway_of(&hop.attributes)));
             }
             _ => {}
         }
     }
     let (ifindex, gateway) = hop?;
-    Some(FibRoute { prefix, gateway, ifindex, metric, pref_src: preferred_source(message) })
+    Some(FibRoute {
+        prefix,
+        gateway,
+        ifindex,
+        metric,
+        pref_src: preferred_source(message),
+    })
 }
 
 fn neighbour_address(message: &NeighbourMessage) -> Option<(Addr, Option<MacAddr>)> {

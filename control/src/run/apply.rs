@@ -1,0 +1,132 @@
+//! From what is known to what is served: compile, publish, apply.
+
+use super::control::Control;
+use crate::compile::{AttachedPod, Compiled, HostPort, Inputs, Report, Severity, Steering, Underlay};
+use crate::kernel::host::HostPlan;
+use sluice_snapshot::Parts;
+use std::time::Instant;
+
+impl Control {
+    /// Compiles what is known and applies it: publish, then steer, then the host's routes, then neighbours.
+    pub(super) async fn reconcile(&mut self) {
+        self.dirty = None;
+        let Some(mut underlay) = self.underlay.clone().filter(|_| self.store.synced()) else {
+            return;
+        };
+        if underlay.uplink.ifindex != 0 {
+            self.uplink_mtu = Some(underlay.uplink.mtu);
+        }
+        // Without an uplink pods of this node still talk to each other; their MTU stays what it was.
+        let Some(mtu) = self.uplink_mtu else { return };
+        underlay.uplink.mtu = mtu;
+        if !self.adopted {
+            // A first compilation, which is not published, says what the pods' MTU is.
+            if let Err(reports) = self.compile(&underlay) {
+                self.reports = reports;
+                return;
+            }
+            self.adopt().await;
+        }
+        let compiled = match self.compile(&underlay) {
+            Ok(compiled) => compiled,
+            Err(reports) => {
+                // The last complete state stays in force.
+                self.complete = false;
+                self.reports = reports;
+                return;
+            }
+        };
+        self.reports = compiled.reports;
+        let plan = self.host_plan(&compiled.parts, compiled.pod_mtu);
+        self.publish(compiled.parts);
+        self.complete = true;
+        self.steer(compiled.steering).await;
+        let applied = self.host.apply(&plan).await;
+        self.trouble("host interface", applied);
+        let kept = self.neighbours.keep(&compiled.wanted_neighbours).await;
+        self.trouble("next hops", kept);
+    }
+
+    /// `sluice0` has the pods' MTU, which the compilation gives: where it differs from what was assumed, it is done
+    /// once more.
+    fn compile(&mut self, underlay: &Underlay) -> Result<Compiled, Vec<Report>> {
+        let pods: Vec<AttachedPod> = self.attachments.iter().map(|(_, pod)| pod.clone()).collect();
+        for _ in 0..2 {
+            let assumed = self.pod_mtu.unwrap_or(self.settings.host_port.mtu);
+            let host = HostPort {
+                mtu: assumed,
+                ..self.settings.host_port.clone()
+            };
+            let inputs = Inputs {
+                settings: &self.settings.compile,
+                underlay,
+                pods: &pods,
+                host: &host,
+                uplink: &self.settings.uplink_port,
+            };
+            let compiled = self.compiler.compile(&self.store, &inputs)?;
+            self.pod_mtu = Some(compiled.pod_mtu);
+            if compiled.pod_mtu == assumed {
+                return Ok(compiled);
+            }
+        }
+        Err(vec![Report {
+            severity: Severity::Warning,
+            object: "uplink".to_owned(),
+            text: "the MTU of pods cannot be decided; please report this".to_owned(),
+        }])
+    }
+
+    pub(super) fn publish(&mut self, parts: Parts) {
+        if let Some(next) = self.publisher.current().successor(parts) {
+            tracing::debug!(generation = next.generation.0, "published");
+            self.publisher.publish(next);
+            self.published = Instant::now();
+        }
+    }
+
+    async fn steer(&mut self, steering: Steering) {
+        if self.steered.as_ref() == Some(&steering) {
+            return;
+        }
+        let wanted = steering.clone();
+        let done = self.blocking(move |dataplane| dataplane.steer(&wanted)).await;
+        if done.is_ok() {
+            self.steered = Some(steering);
+        }
+        self.trouble("uplink", done);
+    }
+
+    fn host_plan(&self, parts: &Parts, mtu: u16) -> HostPlan {
+        let mut ranges = parts.node.cluster_prefixes.clone();
+        ranges.extend(&self.settings.compile.service_cidrs);
+        ranges.sort();
+        ranges.dedup();
+        HostPlan {
+            bases: parts.node.base_v4.into_iter().chain(parts.node.base_v6).collect(),
+            ranges,
+            gateway_mac: parts.node.gateway_mac,
+            mtu,
+        }
+    }
+
+    /// Notes that something could not be done, or now can; told once, and tried again every second.
+    pub(super) fn trouble(&mut self, about: &'static str, result: Result<(), String>) {
+        let before = self.troubles.iter().position(|(what, _)| *what == about);
+        match (result, before) {
+            (Ok(()), Some(at)) => {
+                tracing::info!("{about}: done after all");
+                self.troubles.remove(at);
+            }
+            (Ok(()), None) => {}
+            (Err(text), Some(at)) if self.troubles[at].1 == text => {}
+            (Err(text), at) => {
+                tracing::warn!("{about}: {text}");
+                if let Some(at) = at {
+                    self.troubles.remove(at);
+                }
+                self.troubles.push((about, text));
+            }
+        }
+    }
+}
