@@ -8,7 +8,7 @@ use sluice_control::compile::Steering;
 use sluice_control::run::{Dataplane, PodPort};
 use sluice_engine::{COUNTED_PORTS, ConnectionRow, Counters, Shared, Volume};
 use sluice_io::{PacketIo, tap};
-use sluice_lb::EndpointSlot;
+use sluice_lb::{EndpointSlot, ServiceSlot};
 use sluice_snapshot::Caps;
 use sluice_wire::{Addr, DropReason, PortSlot, Proto};
 use std::net::IpAddr;
@@ -170,6 +170,15 @@ impl Dataplane for Plane {
 
     fn endpoint_connections(&self, slot: EndpointSlot) -> u32 {
         self.shared.runtime.connections(slot)
+    }
+
+    fn forget_service(&self, slot: ServiceSlot) -> bool {
+        self.shared.runtime.forget_service(slot);
+        true
+    }
+
+    fn forget_endpoint(&self, slot: EndpointSlot) -> bool {
+        self.shared.runtime.forget_endpoint(slot)
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::clock::Clock;
 use crate::config::{Config, Polling as PollingKey, Queues};
 use crate::plane::{Plane, TAP_QUEUE, boxed, caps_of};
-use crate::ports::{HOST, Ports, UPLINK};
+use crate::ports::{HOST, HOST_SCOPE, Ports, UPLINK, UPLINK_SCOPE};
 use crate::uplink::{Uplink, UplinkSpec};
 use crate::worker::{Crossing, Polling, Worker, WorkerHandle};
 use anyhow::Context;
@@ -12,7 +12,7 @@ use sluice_control::compile::{HostPort, Settings, UplinkPort};
 use sluice_control::run::{ControlSettings, empty_parts, start};
 use sluice_engine::{Counters, Engine, EngineConfig, Shared};
 use sluice_io::ready::ReadySet;
-use sluice_io::{afxdp, tap};
+use sluice_io::{PacketIo, afxdp, tap};
 use sluice_lb::{PortSet, Runtime, SnatPorts};
 use sluice_mem::{LARGE_CHUNK, Memory, Pools};
 use sluice_snapshot::{Caps, Publisher, Snapshot};
@@ -29,6 +29,9 @@ const SERVICE_SLOTS: usize = 65_536;
 const ENDPOINT_SLOTS: usize = 262_144;
 /// Name of the host's tap.
 const HOST_TAP: &str = "sluice0";
+
+/// Its MTU until control knows that of pods.
+const HOST_MTU: u16 = 1280;
 
 /// Runs the agent until SIGTERM or SIGINT, then stops cleanly.
 ///
@@ -60,12 +63,14 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     ));
 
     let clock = Clock::start();
+    let (host, host_queues) = open_host(&config)?;
+    let uplink_port = UplinkPort { slot: UPLINK, scope: UPLINK_SCOPE, caps: Caps::default() };
+    let settings = control_settings(&config, host, uplink_port);
     let publisher = Publisher::new(Snapshot::first(empty_parts()));
     let (resolve, wanted) = bounded(256);
     let (workers, crossing) = spawn(&config, clock, &publisher, &shared, (&small, &large), &resolve)?;
     let ports = Ports::new(workers, crossing);
-    let host = open_host(&config, &ports)?;
-    let uplink_port = UplinkPort { slot: UPLINK, scope: ports.next_scope(), caps: Caps::default() };
+    ports.hand_out(HOST, true, host_queues).map_err(anyhow::Error::msg)?;
     let plane = Arc::new(Plane {
         ports: RwLock::new(ports),
         shared,
@@ -73,7 +78,7 @@ pub fn run(config: Config) -> anyhow::Result<()> {
         clock,
         polling: config.workers.polling.name(),
     });
-    let control = start(control_settings(&config, host, uplink_port), plane.clone(), publisher, wanted)?;
+    let control = start(settings, plane.clone(), publisher, wanted)?;
     tracing::info!(node = %config.node, "agent started");
 
     // A closed channel means that the signal thread ended, which only happens with a signal.
@@ -103,6 +108,7 @@ fn control_settings(config: &Config, host_port: HostPort, uplink_port: UplinkPor
         },
         manifests: config.manifests.clone(),
         socket: config.socket.clone(),
+        state_dir: config.socket.with_extension("state"),
         uplink_interface: config.uplink.interface.clone(),
         host_interface: HOST_TAP.into(),
         host_port,
@@ -170,14 +176,13 @@ fn spawn(
 }
 
 /// Makes `sluice0`, or takes the one up that an earlier agent left.
-fn open_host(config: &Config, ports: &Ports) -> anyhow::Result<HostPort> {
-    let mtu = afxdp::mtu(&config.uplink.interface)?;
+fn open_host(config: &Config) -> anyhow::Result<(HostPort, Vec<Box<dyn PacketIo>>)> {
     let spec = tap::TapSpec {
         name: HOST_TAP.into(),
         netns: None,
         queues: config.workers.count as u16,
         mac: None,
-        mtu,
+        mtu: u32::from(HOST_MTU),
         tx_queue_len: TAP_QUEUE,
         up: true,
         port: HOST,
@@ -185,13 +190,12 @@ fn open_host(config: &Config, ports: &Ports) -> anyhow::Result<HostPort> {
     let tap = tap::create(&spec)?;
     let host = HostPort {
         slot: HOST,
-        scope: ports.next_scope(),
+        scope: HOST_SCOPE,
         mac: tap.mac,
-        mtu: u16::try_from(mtu).unwrap_or(u16::MAX),
+        mtu: HOST_MTU,
         caps: caps_of(tap.caps),
     };
-    ports.hand_out(HOST, true, boxed(tap.queues)).map_err(anyhow::Error::msg)?;
-    Ok(host)
+    Ok((host, boxed(tap.queues)))
 }
 
 /// A channel that hears of the agent's end.
