@@ -59,6 +59,12 @@ impl Engine {
         self.report(cx, link);
     }
 
+    /// Empties the cache, as if the worker had just begun.
+    #[cfg(test)]
+    pub(crate) fn forget_all(&mut self) {
+        self.cache = crate::cache::FlowCache::new(256);
+    }
+
     /// What an entry counted before it went goes to its connection.
     fn report(&self, cx: Context<'_>, link: Option<Link>) {
         if let Some(link) = link.filter(|link| link.packets > 0) {

@@ -9,7 +9,7 @@ use crate::{Burst, Counters, Egress, Engine, EngineConfig, Frame, Shared};
 use sluice_lb::{PortRange, PortSet, Runtime, SnatPorts};
 use sluice_mem::{LARGE_CHUNK, Memory, Pools};
 use sluice_snapshot::Snapshot;
-use sluice_wire::{Addr, BURST, DropReason, MacAddr, Meta, PortSlot};
+use sluice_wire::{Addr, BURST, DropReason, MacAddr, Meta, PortSlot, Tuple};
 use std::sync::Arc;
 
 pub(super) const SECOND: u64 = 1_000_000_000;
@@ -252,14 +252,14 @@ pub(super) fn expect_outside(sent: &[Sent], want: Packet) {
 pub(super) fn expect_in_tunnel(sent: &[Sent], want: Packet) {
     let got = only(sent);
     assert_eq!(got.port, UPLINK);
-    assert_eq!(got.bytes, in_tunnel(&want, &got.bytes), "want {want:?}");
+    assert_eq!(got.bytes, in_tunnel(&want, &want.tuple(), &got.bytes), "want {want:?}");
 }
 
-/// The packet as this node wraps it, with the outer identification that `like` has.
-pub(super) fn in_tunnel(want: &Packet, like: &[u8]) -> Vec<u8> {
+/// The packet of this flow as this node wraps it, with the outer identification that `like` has.
+pub(super) fn in_tunnel(want: &Packet, flow: &Tuple, like: &[u8]) -> Vec<u8> {
     let v4 = want.is_v4();
     let family = usize::from(!v4);
-    let source = sluice_vxlan::source_port(want.tuple().stable_hash());
+    let source = sluice_vxlan::source_port(flow.stable_hash());
     let mut outer = Packet::udp((NODE.addr(v4), source), (OTHER_NODE.addr(v4), TUNNEL_PORT));
     outer.id = u16::from_be_bytes([like[18], like[19]]);
     outer.dont_fragment = false;

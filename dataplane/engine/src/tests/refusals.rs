@@ -100,7 +100,7 @@ fn nobody_there_is_told() {
     let mut bench = Bench::new();
     let packet = Packet::udp((A.addr(true), 1000), (Addr::v4([10, 244, 1, 99]), 2000));
     expect_at_pod(&bench.from_pod(A, &packet), A, error(true, (3, 1), [0; 4], &packet));
-    bench.change(|w| drop(w.routes.remove(&prefix("0.0.0.0/0"))));
+    bench.change(|w| _ = w.routes.remove(&prefix("0.0.0.0/0")));
     let packet = Packet::udp((A.addr(true), 1000), (OUTSIDE.addr(true), 2000));
     expect_at_pod(&bench.from_pod(A, &packet), A, error(true, (3, 0), [0; 4], &packet));
 }

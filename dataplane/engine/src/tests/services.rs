@@ -175,7 +175,7 @@ fn other_ports_of_a_service_address_are_refused_but_those_of_the_node_are_not() 
 
     // An external address that is the node's own.
     let slot = bench.world.services[0].slot;
-    bench.change(|w| drop(w.frontends.insert((NODE.addr(v4), 443, sluice_wire::Proto::TCP), slot)));
+    bench.change(|w| _ = w.frontends.insert((NODE.addr(v4), 443, sluice_wire::Proto::TCP), slot));
     let ssh = Packet::tcp((A.addr(v4), 1000), (NODE.addr(v4), 22), SYN);
     expect_at_host(&bench.from_pod(A, &ssh), ssh.clone());
     let web = ssh.to((NODE.addr(v4), 443));

@@ -111,7 +111,7 @@ fn a_peer_that_lost_a_prefix_may_not_use_it_any_more() {
     // No route through the tunnel yet: the peer's own list decides.
     let prefix = super::world::prefix("10.244.2.0/24");
     let next_hop = OTHER_NODE.addr(v4);
-    bench.change(|w| drop(w.routes.insert(prefix, sluice_snapshot::Route::Unresolved { next_hop })));
+    bench.change(|w| _ = w.routes.insert(prefix, sluice_snapshot::Route::Unresolved { next_hop }));
     expect_at_pod(&bench.from_tunnel(&packet), A, packet.clone().hop());
     assert!(bench.change(|w| w.peers.get_mut(&0).unwrap().prefixes.clear()));
     bench.refused(UPLINK, &wrapped(&packet), DropReason::SpoofedSource);

@@ -31,8 +31,8 @@ pub(super) const PEER_VTEP: [MacAddr; 2] = [MacAddr([2, 0, 0, 0, 4, 2]), MacAddr
 pub(super) struct Who {
     pub(super) slot: PortSlot,
     pub(super) mac: MacAddr,
-    v4: [u8; 4],
-    v6: [u16; 8],
+    pub(super) v4: [u8; 4],
+    pub(super) v6: [u16; 8],
 }
 
 impl Who {
