@@ -1,8 +1,10 @@
 //! The `sluice` binary: the agent of a node, and the commands that talk to it.
 
+mod cli;
 mod clock;
 mod config;
 mod host_ports;
+mod logging;
 mod plane;
 mod ports;
 mod run;
@@ -10,7 +12,6 @@ mod signals;
 mod uplink;
 mod worker;
 
-fn main() -> anyhow::Result<()> {
-    let path = std::env::args_os().nth(1).unwrap_or_default();
-    run::run(config::Config::load(path.as_ref())?)
+fn main() -> std::process::ExitCode {
+    cli::main()
 }

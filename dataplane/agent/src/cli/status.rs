@@ -1,0 +1,170 @@
+//! How the node is, on a screen: the first line says whether it is ready.
+
+use super::page::{Page, Span, bad, bold, doubtful, faint, good};
+use super::table::{Side, Table};
+use super::units::{duration, many, number, packet_rate, percent};
+use sluice_control::api::{DropStatus, Status, WorkerRow};
+
+/// Most lines of each kind of trouble; the rest is counted.
+const MOST: usize = 10;
+
+/// What `sluice status` shows.
+pub(super) fn page(status: &Status) -> Page {
+    let mut page = Page::default();
+    headline(&mut page, status);
+    source(&mut page, status);
+    ports(&mut page, status);
+    workers(&mut page, &status.workers);
+    drops(&mut page, &status.drops);
+    troubles(&mut page, status);
+    page
+}
+
+fn headline(page: &mut Page, status: &Status) {
+    let ready = if status.ready { good("ready") } else { bad("not ready") };
+    let nodes = many(status.nodes as usize, "node");
+    let served = match status.generation {
+        0 => "serves nothing yet".into(),
+        generation => format!("generation {generation}, {} old", duration(status.generation_age_ms)),
+    };
+    let agent = format!("agent {}, up {}", status.version, duration(status.uptime_ms));
+    page.line([
+        bold(&status.node),
+        "  ".into(),
+        ready,
+        format!("   {nodes} known   {served}   {agent}").into(),
+    ]);
+    for (index, what) in status.waiting_for.iter().enumerate() {
+        let label = if index == 0 { "waits for" } else { "" };
+        page.line([format!("{label:9}  {what}").into()]);
+    }
+}
+
+fn source(page: &mut Page, status: &Status) {
+    let source = &status.source;
+    let synced = if source.synced {
+        "".into()
+    } else {
+        bad("not read completely yet   ")
+    };
+    let change = match source.last_change_ms {
+        Some(ms) => format!("last change {} ago", duration(ms)),
+        None => "no change seen yet".into(),
+    };
+    page.line([
+        label("source"),
+        format!("{} {}   ", source.kind, source.place).into(),
+        synced,
+        change.into(),
+    ]);
+}
+
+fn ports(page: &mut Page, status: &Status) {
+    let uplink = &status.uplink;
+    let state = if uplink.up { "up".into() } else { bad("down") };
+    let (rx, tx) = (
+        packet_rate(uplink.rx_packets_per_second),
+        packet_rate(uplink.tx_packets_per_second),
+    );
+    let queues = many(uplink.queues.into(), "queue");
+    let rest = format!(
+        "   MTU {} bytes   {}   {queues}   {rx} in   {tx} out",
+        uplink.mtu, uplink.mode
+    );
+    page.line([label("uplink"), format!("{} ", uplink.name).into(), state, rest.into()]);
+    let host = &status.host;
+    let addresses = match host.addresses.as_slice() {
+        [] => "no address yet".into(),
+        addresses => addresses.join(", "),
+    };
+    page.line([
+        label("host"),
+        format!("{}   MTU {} bytes   {addresses}", host.name, host.mtu).into(),
+    ]);
+    page.line([label("pods"), format!("{} attached", status.pods).into()]);
+}
+
+fn workers(page: &mut Page, rows: &[WorkerRow]) {
+    let mut table = Table::new([
+        ("worker", Side::Left),
+        ("cpu", Side::Right),
+        ("polling", Side::Left),
+        ("busy %", Side::Right),
+        ("packets/s", Side::Right),
+        ("cache hit %", Side::Right),
+    ]);
+    for row in rows {
+        table.row([
+            row.totals.worker.to_string().into(),
+            row.totals
+                .cpu
+                .map_or_else(|| "any".into(), |cpu| cpu.to_string())
+                .into(),
+            row.totals.polling.as_str().into(),
+            percent(row.busy, 0).into(),
+            number(row.packets_per_second).into(),
+            row.cache_hit
+                .map_or_else(|| "-".into(), |share| percent(share, 2))
+                .into(),
+        ]);
+    }
+    page.table(table);
+}
+
+fn drops(page: &mut Page, drops: &[DropStatus]) {
+    let mut recent: Vec<&DropStatus> = drops.iter().filter(|drop| drop.last_minute > 0).collect();
+    recent.sort_by_key(|drop| std::cmp::Reverse(drop.last_minute));
+    if recent.is_empty() {
+        page.line(["no drops in the last minute".into()]);
+        return;
+    }
+    let mut table = Table::new([("drops in the last minute", Side::Right), ("reason", Side::Left)]);
+    for drop in recent.iter().take(MOST) {
+        table.row([number(drop.last_minute as f64).into(), drop.text.as_str().into()]);
+    }
+    page.table(table);
+    more(page, recent.len(), "sluice counters");
+}
+
+fn troubles(page: &mut Page, status: &Status) {
+    let problems = &status.source.problems;
+    if !problems.is_empty() {
+        let what = many(problems.len(), "problem");
+        page.line([bad(&what), " in manifests; what they held before stays in force".into()]);
+    }
+    for problem in problems.iter().take(MOST) {
+        let line = problem.line.map_or_else(String::new, |line| format!(", line {line}"));
+        let column = problem
+            .column
+            .map_or_else(String::new, |column| format!(", column {column}"));
+        page.line([format!("  {}{line}{column}: {}", problem.file, problem.text).into()]);
+    }
+    more(page, problems.len(), "sluice status -o json");
+
+    let rank = |severity: &str| match severity {
+        "error" => 0,
+        "warning" => 1,
+        _ => 2,
+    };
+    let mut warnings: Vec<_> = status.warnings.iter().collect();
+    warnings.sort_by_key(|warning| rank(&warning.severity));
+    for warning in warnings.iter().take(MOST) {
+        let severity = match rank(&warning.severity) {
+            0 => bad("error"),
+            1 => doubtful("warning"),
+            _ => faint(&warning.severity),
+        };
+        page.line([severity, format!("  {}: {}", warning.object, warning.text).into()]);
+    }
+    more(page, warnings.len(), "sluice status -o json");
+}
+
+fn more(page: &mut Page, all: usize, command: &str) {
+    if all > MOST {
+        page.line([format!("  and {} more  ({command})", all - MOST).into()]);
+    }
+}
+
+fn label(text: &str) -> Span {
+    faint(&format!("{text:9}"))
+}

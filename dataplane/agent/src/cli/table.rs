@@ -1,0 +1,100 @@
+//! Decides how wide columns are. It never wraps or cuts: a terminal that is too narrow does that.
+
+use super::page::{Span, faint};
+
+/// Space between columns.
+const GAP: usize = 3;
+
+/// Where a column's cells stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    /// Text.
+    Left,
+    /// Numbers.
+    Right,
+}
+
+/// Rows under heads.
+#[derive(Debug)]
+pub(super) struct Table {
+    columns: Vec<(&'static str, Side)>,
+    rows: Vec<Vec<Span>>,
+}
+
+impl Table {
+    pub(super) fn new(columns: impl IntoIterator<Item = (&'static str, Side)>) -> Self {
+        Self {
+            columns: columns.into_iter().collect(),
+            rows: Vec::new(),
+        }
+    }
+
+    /// Adds a row; it should have a cell for each column.
+    pub(super) fn row(&mut self, cells: impl IntoIterator<Item = Span>) {
+        self.rows.push(cells.into_iter().collect());
+    }
+
+    /// The table line by line; nothing without rows.
+    pub(super) fn lines(self) -> Vec<Vec<Span>> {
+        if self.rows.is_empty() {
+            return Vec::new();
+        }
+        let heads = self.columns.iter().map(|(head, _)| faint(head)).collect();
+        let mut lines: Vec<Vec<Span>> = vec![heads];
+        lines.extend(self.rows);
+        let width = |column: usize| {
+            lines
+                .iter()
+                .filter_map(|row| row.get(column))
+                .map(Span::width)
+                .max()
+                .unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..self.columns.len()).map(width).collect();
+        lines
+            .into_iter()
+            .map(|row| aligned(row, &self.columns, &widths))
+            .collect()
+    }
+}
+
+fn aligned(row: Vec<Span>, columns: &[(&'static str, Side)], widths: &[usize]) -> Vec<Span> {
+    let mut out = Vec::with_capacity(3 * row.len());
+    for (index, ((cell, (_, side)), width)) in row.into_iter().zip(columns).zip(widths).enumerate() {
+        let space = Span::from(" ".repeat(width.saturating_sub(cell.width())));
+        if index > 0 {
+            out.push(Span::from(" ".repeat(GAP)));
+        }
+        match side {
+            Side::Left => out.extend([cell, space]),
+            Side::Right => out.extend([space, cell]),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::page::{Page, bad};
+    use super::*;
+
+    #[test]
+    fn columns_line_up_with_and_without_colour() {
+        let mut table = Table::new([("name", Side::Left), ("packets/s", Side::Right), ("note", Side::Left)]);
+        table.row(["größer".into(), "12 k".into(), bad("late")]);
+        table.row(["b".into(), "7".into(), "".into()]);
+        let mut page = Page::default();
+        page.table(table);
+        let text = page.render(false);
+        assert_eq!(
+            text,
+            "name     packets/s   note\ngrößer        12 k   late\nb                7\n"
+        );
+        assert!(page.render(true).contains("12 k   \u{1b}["));
+    }
+
+    #[test]
+    fn a_table_without_rows_is_nothing() {
+        assert!(Table::new([("name", Side::Left)]).lines().is_empty());
+    }
+}
