@@ -11,8 +11,15 @@ use std::collections::{BTreeMap, HashMap};
 pub(super) struct Cluster<'a> {
     pub(super) own: &'a NodeRecord,
     pub(super) peers: Vec<PeerPlan<'a>>,
-    /// Pod ranges of all nodes, in a fixed order.
+    /// Pod ranges of all nodes, none of which overlaps another, ordered by family and then by address.
     pub(super) prefixes: Vec<Prefix>,
+}
+
+/// The range that holds an address, among ranges ordered as in [`Cluster::prefixes`].
+pub(super) fn covering(prefixes: &[Prefix], addr: Addr) -> Option<Prefix> {
+    // They do not overlap, so it can only be the last one that begins at or before the address.
+    let end = prefixes.partition_point(|prefix| (prefix.is_v4(), *prefix) <= (addr.is_v4(), Prefix::host(addr)));
+    prefixes[..end].last().copied().filter(|prefix| prefix.contains(addr))
 }
 
 /// Another node, with what is undisputedly its.
@@ -46,7 +53,9 @@ pub(super) fn survey<'a>(
     check_vni(own, settings, reports);
     for public in [own.vtep.public_v4, own.vtep.public_v6].into_iter().flatten() {
         if !underlay.addresses.iter().any(|(_, addr)| *addr == public) {
-            let text = format!("the public address {public} of its annotations is on no interface here; others will not reach it");
+            let text = format!(
+                "the public address {public} of its annotations is on no interface here; others will not reach it"
+            );
             reports.push(Report::warning(&object, text));
         }
     }
@@ -59,7 +68,11 @@ pub(super) fn survey<'a>(
     for node in store.nodes().filter(|node| node.name != own_name) {
         peers.extend(peer(node, settings, &mut ranges, &mut owners, reports));
     }
-    Ok(Cluster { own, peers, prefixes: ranges.0.into_keys().map(|(_, prefix)| prefix).collect() })
+    Ok(Cluster {
+        own,
+        peers,
+        prefixes: ranges.0.into_keys().map(|(_, prefix)| prefix).collect(),
+    })
 }
 
 fn peer<'a>(
@@ -77,14 +90,21 @@ fn peer<'a>(
         return None;
     }
     if node.prefixes.is_empty() {
-        reports.push(Report::warning(object, "it has no pod range (spec.podCIDRs); its pods cannot be reached"));
+        reports.push(Report::warning(
+            object,
+            "it has no pod range (spec.podCIDRs); its pods cannot be reached",
+        ));
         return None;
     }
     check_vni(node, settings, reports);
     let first = |v4: bool| node.internal_ips.iter().copied().find(|addr| addr.is_v4() == v4);
     let outer_v4 = node.vtep.public_v4.or_else(|| first(true));
     let outer_v6 = node.vtep.public_v6.or_else(|| first(false));
-    let mut endpoints: Vec<Addr> = [outer_v4, outer_v6].into_iter().flatten().chain(node.internal_ips.iter().copied()).collect();
+    let mut endpoints: Vec<Addr> = [outer_v4, outer_v6]
+        .into_iter()
+        .flatten()
+        .chain(node.internal_ips.iter().copied())
+        .collect();
     endpoints.sort();
     endpoints.dedup();
     endpoints.retain(|addr| {
@@ -101,8 +121,19 @@ fn peer<'a>(
         let text = "it has no usable address (status.addresses of type InternalIP, or flannel's annotations); its pods cannot be reached";
         reports.push(Report::warning(&object, text));
     }
-    let prefixes = node.prefixes.iter().copied().filter(|prefix| ranges.claim(node, *prefix, reports)).collect();
-    Some(PeerPlan { node, prefixes, outer_v4, outer_v6, endpoints })
+    let prefixes = node
+        .prefixes
+        .iter()
+        .copied()
+        .filter(|prefix| ranges.claim(node, *prefix, reports))
+        .collect();
+    Some(PeerPlan {
+        node,
+        prefixes,
+        outer_v4,
+        outer_v6,
+        endpoints,
+    })
 }
 
 fn check_vni(node: &NodeRecord, settings: &Settings, reports: &mut Vec<Report>) {
@@ -122,16 +153,62 @@ impl<'a> Ranges<'a> {
     fn claim(&mut self, node: &'a NodeRecord, prefix: Prefix, reports: &mut Vec<Report>) -> bool {
         let key = (prefix.is_v4(), prefix);
         // As earlier ones do not overlap, only the last that begins before and the first that begins after can touch this one.
-        let nearest = self.0.range(..=key).next_back().into_iter().chain(self.0.range(key..).next());
-        let clash = nearest.into_iter().find(|((_, other), _)| other.covers(&prefix) || prefix.covers(other));
+        let nearest = self
+            .0
+            .range(..=key)
+            .next_back()
+            .into_iter()
+            .chain(self.0.range(key..).next());
+        let clash = nearest
+            .into_iter()
+            .find(|((_, other), _)| other.covers(&prefix) || prefix.covers(other));
         let Some(((_, other), owner)) = clash else {
             self.0.insert(key, &node.name);
             return true;
         };
         if *owner != node.name {
-            let text = format!("its pod range {prefix} overlaps {other} of node {owner}, which keeps it; give each node a range of its own");
+            let text = format!(
+                "its pod range {prefix} overlaps {other} of node {owner}, which keeps it; give each node a range of its own"
+            );
             reports.push(Report::warning(format!("node {}", node.name), text));
         }
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn ranges_never_overlap_and_covering_agrees_with_a_scan(
+            blocks in proptest::collection::vec((any::<bool>(), 0u8..4, 0u8..4, 14u8..=30), 0..24),
+            probes in proptest::collection::vec((any::<bool>(), 0u8..4, 0u8..4, any::<u8>()), 1..24),
+        ) {
+            let addr = |v4: bool, a: u8, b: u8, c: u8| if v4 {
+                Addr::v4([10, a, b, c])
+            } else {
+                Addr::v6([0xfd, a, b, c, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+            };
+            let mut kept: Vec<Prefix> = Vec::new();
+            let nodes: Vec<NodeRecord> = (0..blocks.len()).map(|i| NodeRecord { name: format!("n{i}"), ..NodeRecord::default() }).collect();
+            let mut ranges = Ranges::default();
+            let mut reports = Vec::new();
+            for ((v4, a, b, len), node) in blocks.into_iter().zip(&nodes) {
+                let prefix = Prefix::new(addr(v4, a, b, 0), len).unwrap();
+                let free = !kept.iter().any(|k| k.covers(&prefix) || prefix.covers(k));
+                prop_assert_eq!(ranges.claim(node, prefix, &mut reports), free);
+                if free {
+                    kept.push(prefix);
+                }
+            }
+            let sorted: Vec<Prefix> = ranges.0.into_keys().map(|(_, prefix)| prefix).collect();
+            for (v4, a, b, c) in probes {
+                let probe = addr(v4, a, b, c);
+                prop_assert_eq!(covering(&sorted, probe), kept.iter().copied().find(|k| k.contains(probe)));
+            }
+        }
     }
 }

@@ -20,7 +20,11 @@ pub(super) struct Candidate<'a> {
 pub(super) fn usable<'a>(slices: &'a [Arc<SliceRecord>], name: &str, proto: Proto, v4: bool) -> Vec<Candidate<'a>> {
     let mut all: BTreeMap<(Addr, u16), Candidate<'a>> = BTreeMap::new();
     for slice in slices.iter().filter(|slice| slice.v4 == v4) {
-        for port in slice.ports.iter().filter(|port| port.name == name && port.proto == proto) {
+        for port in slice
+            .ports
+            .iter()
+            .filter(|port| port.name == name && port.proto == proto)
+        {
             for endpoint in &slice.endpoints {
                 let seen = candidate(endpoint, port.port);
                 let merged = all.entry((seen.addr, seen.port)).or_insert(seen);
@@ -31,7 +35,15 @@ pub(super) fn usable<'a>(slices: &'a [Arc<SliceRecord>], name: &str, proto: Prot
         }
     }
     let any_ready = all.values().any(|candidate| candidate.ready);
-    all.into_values().filter(|candidate| if any_ready { candidate.ready } else { candidate.lingering }).collect()
+    all.into_values()
+        .filter(|candidate| {
+            if any_ready {
+                candidate.ready
+            } else {
+                candidate.lingering
+            }
+        })
+        .collect()
 }
 
 fn candidate(endpoint: &SliceEndpoint, port: u16) -> Candidate<'_> {
@@ -50,17 +62,23 @@ mod tests {
     use crate::model::SlicePort;
 
     fn slice(port: u16, endpoints: &[(u8, [bool; 3])]) -> Arc<SliceRecord> {
-        let endpoints = endpoints.iter().map(|(last, [ready, serving, terminating])| SliceEndpoint {
-            addr: Addr::v4([10, 0, 0, *last]),
-            ready: *ready,
-            serving: *serving,
-            terminating: *terminating,
-            node: None,
-        });
+        let endpoints = endpoints
+            .iter()
+            .map(|(last, [ready, serving, terminating])| SliceEndpoint {
+                addr: Addr::v4([10, 0, 0, *last]),
+                ready: *ready,
+                serving: *serving,
+                terminating: *terminating,
+                node: None,
+            });
         Arc::new(SliceRecord {
             v4: true,
             endpoints: endpoints.collect(),
-            ports: vec![SlicePort { name: "http".into(), proto: Proto::TCP, port }],
+            ports: vec![SlicePort {
+                name: "http".into(),
+                proto: Proto::TCP,
+                port,
+            }],
             ..SliceRecord::default()
         })
     }
@@ -86,7 +104,11 @@ mod tests {
 
     #[test]
     fn the_union_over_slices_holds_each_address_and_port_once() {
-        let slices = [slice(80, &[(1, STARTING), (2, READY)]), slice(80, &[(1, READY)]), slice(81, &[(1, READY)])];
+        let slices = [
+            slice(80, &[(1, STARTING), (2, READY)]),
+            slice(80, &[(1, READY)]),
+            slice(81, &[(1, READY)]),
+        ];
         assert_eq!(chosen(&slices), [(1, 80), (1, 81), (2, 80)]);
         assert!(usable(&slices, "https", Proto::TCP, true).is_empty(), "joined by name");
         assert!(usable(&slices, "http", Proto::UDP, true).is_empty(), "and protocol");

@@ -43,9 +43,17 @@ impl<'a> Fib<'a> {
             }
         }
         let lengths = best.keys().map(Prefix::bits).collect();
-        let on_uplink = underlay.neighbours.iter().filter(|n| n.ifindex == underlay.uplink.ifindex && !n.mac.is_group());
+        let on_uplink = underlay
+            .neighbours
+            .iter()
+            .filter(|n| n.ifindex == underlay.uplink.ifindex && !n.mac.is_group());
         let neighbours = on_uplink.map(|n| (n.addr, n.mac)).collect();
-        Self { underlay, best, lengths, neighbours }
+        Self {
+            underlay,
+            best,
+            lengths,
+            neighbours,
+        }
     }
 
     /// The routes in force, one for each prefix.
@@ -78,7 +86,11 @@ impl<'a> Fib<'a> {
             Some(route) if route.ifindex != self.underlay.uplink.ifindex => Hop::Elsewhere(route.ifindex),
             Some(route) => {
                 let next = route.gateway.unwrap_or(addr);
-                Hop::Uplink { next, mac: self.mac(next), pref_src: route.pref_src }
+                Hop::Uplink {
+                    next,
+                    mac: self.mac(next),
+                    pref_src: route.pref_src,
+                }
             }
         }
     }
@@ -86,8 +98,14 @@ impl<'a> Fib<'a> {
     /// Addresses of the uplink of one family, without link-local ones.
     pub(super) fn uplink_addresses(&self, v4: bool) -> impl Iterator<Item = Addr> {
         let uplink = self.underlay.uplink.ifindex;
-        let on_uplink = self.underlay.addresses.iter().filter(move |(ifindex, _)| *ifindex == uplink);
-        on_uplink.map(|(_, addr)| *addr).filter(move |addr| addr.is_v4() == v4 && !is_link_local(*addr))
+        let on_uplink = self
+            .underlay
+            .addresses
+            .iter()
+            .filter(move |(ifindex, _)| *ifindex == uplink);
+        on_uplink
+            .map(|(_, addr)| *addr)
+            .filter(move |addr| addr.is_v4() == v4 && !is_link_local(*addr))
     }
 
     /// Whether an interface of this node has the address.
@@ -99,7 +117,11 @@ impl<'a> Fib<'a> {
 /// 169.254.0.0/16 or fe80::/10.
 pub(super) fn is_link_local(addr: Addr) -> bool {
     let octets = addr.octets();
-    if addr.is_v4() { octets[12..14] == [169, 254] } else { octets[0] == 0xfe && octets[1] & 0xc0 == 0x80 }
+    if addr.is_v4() {
+        octets[12..14] == [169, 254]
+    } else {
+        octets[0] == 0xfe && octets[1] & 0xc0 == 0x80
+    }
 }
 
 #[cfg(test)]
@@ -109,7 +131,13 @@ mod tests {
 
     fn route(prefix: &str, gateway: Option<&str>, ifindex: u32, metric: u32) -> FibRoute {
         let gateway = gateway.map(|g| g.parse::<std::net::IpAddr>().unwrap().into());
-        FibRoute { prefix: prefix.parse().unwrap(), gateway, ifindex, metric, pref_src: None }
+        FibRoute {
+            prefix: prefix.parse().unwrap(),
+            gateway,
+            ifindex,
+            metric,
+            pref_src: None,
+        }
     }
 
     fn addr(text: &str) -> Addr {
@@ -127,19 +155,52 @@ mod tests {
                 route("::/0", Some("fe80::1"), 2, 0),
             ],
             neighbours: vec![
-                Neighbour { ifindex: 2, addr: addr("192.0.2.1"), mac: MacAddr([2, 0, 0, 0, 0, 1]) },
-                Neighbour { ifindex: 3, addr: addr("192.0.2.9"), mac: MacAddr([2, 0, 0, 0, 0, 9]) },
+                Neighbour {
+                    ifindex: 2,
+                    addr: addr("192.0.2.1"),
+                    mac: MacAddr([2, 0, 0, 0, 0, 1]),
+                },
+                Neighbour {
+                    ifindex: 3,
+                    addr: addr("192.0.2.9"),
+                    mac: MacAddr([2, 0, 0, 0, 0, 9]),
+                },
             ],
-            uplink: Uplink { ifindex: 2, ..Uplink::default() },
+            uplink: Uplink {
+                ifindex: 2,
+                ..Uplink::default()
+            },
             ..Underlay::default()
         };
         let fib = Fib::new(&underlay);
         let mac = Some(MacAddr([2, 0, 0, 0, 0, 1]));
-        assert_eq!(fib.hop(addr("8.8.8.8")), Hop::Uplink { next: addr("192.0.2.1"), mac, pref_src: None });
-        let unresolved = Hop::Uplink { next: addr("192.0.2.9"), mac: None, pref_src: None };
-        assert_eq!(fib.hop(addr("192.0.2.9")), unresolved, "known on another interface only");
+        assert_eq!(
+            fib.hop(addr("8.8.8.8")),
+            Hop::Uplink {
+                next: addr("192.0.2.1"),
+                mac,
+                pref_src: None
+            }
+        );
+        let unresolved = Hop::Uplink {
+            next: addr("192.0.2.9"),
+            mac: None,
+            pref_src: None,
+        };
+        assert_eq!(
+            fib.hop(addr("192.0.2.9")),
+            unresolved,
+            "known on another interface only"
+        );
         assert_eq!(fib.hop(addr("198.51.100.7")), Hop::Elsewhere(3));
-        assert_eq!(fib.hop(addr("2001:db8::1")), Hop::Uplink { next: addr("fe80::1"), mac: None, pref_src: None });
+        assert_eq!(
+            fib.hop(addr("2001:db8::1")),
+            Hop::Uplink {
+                next: addr("fe80::1"),
+                mac: None,
+                pref_src: None
+            }
+        );
         assert_eq!(Fib::new(&Underlay::default()).hop(addr("8.8.8.8")), Hop::NoRoute);
     }
 }

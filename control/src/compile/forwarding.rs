@@ -3,7 +3,7 @@
 //! A pod's packets travel in an outer packet of their own family, as flannel does it; where one of the two nodes lacks an
 //! address of that family, in one of the other.
 
-use super::cluster::{Cluster, PeerPlan};
+use super::cluster::{Cluster, PeerPlan, covering};
 use super::fib::{Fib, Hop, is_link_local};
 use super::inputs::Inputs;
 use super::macs::{Use, derived};
@@ -73,7 +73,17 @@ impl Memo {
         self.adjacencies.begin_round();
         let out = Forwarding::default();
         let (ways, wanted) = (HashSet::new(), BTreeSet::new());
-        let mut pass = Pass { memo: self, inputs, node, cluster, fib, out, ways, wanted, reports };
+        let mut pass = Pass {
+            memo: self,
+            inputs,
+            node,
+            cluster,
+            fib,
+            out,
+            ways,
+            wanted,
+            reports,
+        };
         // Later ones replace earlier ones for the same prefix.
         pass.underlay();
         pass.neighbours();
@@ -81,8 +91,9 @@ impl Memo {
         pass.own();
         let Pass { out, ways, wanted, .. } = pass;
         self.adjacencies.keep(|way| ways.contains(way));
-        self.peers.keep(|name| cluster.peers.iter().any(|peer| peer.node.name == *name));
-        self.serials.retain(|name, _| cluster.peers.iter().any(|peer| peer.node.name == *name));
+        let names: HashSet<&str> = cluster.peers.iter().map(|peer| peer.node.name.as_str()).collect();
+        self.peers.keep(|name| names.contains(name.as_str()));
+        self.serials.retain(|name, _| names.contains(name.as_str()));
         if *self.last != out {
             self.last = Arc::new(out);
         }
@@ -95,7 +106,7 @@ impl Pass<'_> {
         let uplink = &self.inputs.underlay.uplink;
         for route in self.fib.routes() {
             let base = route.prefix.base();
-            let ours = self.cluster.prefixes.iter().any(|prefix| prefix.covers(&route.prefix));
+            let ours = covering(&self.cluster.prefixes, base).is_some_and(|prefix| prefix.covers(&route.prefix));
             if ours || base.is_multicast_or_broadcast() || is_link_local(base) {
                 continue;
             }
@@ -104,7 +115,8 @@ impl Pass<'_> {
                 None => Route::OnLink,
                 Some(gateway) => {
                     self.wanted.insert((uplink.ifindex, gateway));
-                    self.direct(gateway).map_or(Route::Unresolved { next_hop: gateway }, Route::Direct)
+                    self.direct(gateway)
+                        .map_or(Route::Unresolved { next_hop: gateway }, Route::Direct)
                 }
             };
             self.out.insert_route(route.prefix, to);
@@ -116,7 +128,7 @@ impl Pass<'_> {
             let unusable = addr.is_multicast_or_broadcast() || is_link_local(addr) || self.fib.is_own(addr);
             let on_link = self.fib.hop(addr);
             let on_link = matches!(on_link, Hop::Uplink { next, .. } if next == addr);
-            if unusable || !on_link || self.cluster.prefixes.iter().any(|prefix| prefix.contains(addr)) {
+            if unusable || !on_link || covering(&self.cluster.prefixes, addr).is_some() {
                 continue;
             }
             if let Some(index) = self.direct(addr) {
@@ -128,13 +140,23 @@ impl Pass<'_> {
     /// The adjacency of a neighbour, if its MAC is known.
     fn direct(&mut self, next: Addr) -> Option<AdjacencyIndex> {
         let uplink = &self.inputs.underlay.uplink;
-        let link = Link::Direct { dst: self.fib.mac(next)?, src: uplink.mac };
+        let link = Link::Direct {
+            dst: self.fib.mac(next)?,
+            src: uplink.mac,
+        };
         Some(self.adjacency(Way::Direct(next), uplink.mtu, link))
     }
 
     fn adjacency(&mut self, way: Way, mtu: u16, link: Link) -> AdjacencyIndex {
         let index = self.index(way);
-        self.out.set_adjacency(index, Adjacency { port: self.inputs.uplink.slot, mtu, link });
+        self.out.set_adjacency(
+            index,
+            Adjacency {
+                port: self.inputs.uplink.slot,
+                mtu,
+                link,
+            },
+        );
         index
     }
 
@@ -164,7 +186,9 @@ impl Pass<'_> {
                 let prefixes: Vec<Prefix> = plan.prefixes.iter().copied().filter(|p| p.is_v4() == v4).collect();
                 if !prefixes.is_empty() {
                     let route = self.tunnel(plan, slot, v4);
-                    prefixes.into_iter().for_each(|prefix| self.out.insert_route(prefix, route));
+                    prefixes
+                        .into_iter()
+                        .for_each(|prefix| self.out.insert_route(prefix, route));
                 }
             }
         }
@@ -183,15 +207,24 @@ impl Pass<'_> {
                 let text = "this node has no address of the families that the other one is reached by; its pods cannot be reached";
                 self.report(name, text.to_owned());
             }
-            return Route::Tunnel { peer, adjacency: self.index(Way::Tunnel(name.clone(), v4)) };
+            return Route::Tunnel {
+                peer,
+                adjacency: self.index(Way::Tunnel(name.clone(), v4)),
+            };
         };
         let way = Way::Tunnel(name.clone(), outer_v4);
         let uplink = &self.inputs.underlay.uplink;
         let (next, mac) = match hop {
             Hop::Uplink { next, mac, .. } => (next, mac),
             Hop::NoRoute => {
-                self.report(name, format!("there is no route to its address {remote}; its pods cannot be reached"));
-                return Route::Tunnel { peer, adjacency: self.index(way) };
+                self.report(
+                    name,
+                    format!("there is no route to its address {remote}; its pods cannot be reached"),
+                );
+                return Route::Tunnel {
+                    peer,
+                    adjacency: self.index(way),
+                };
             }
             Hop::Elsewhere(ifindex) => {
                 let text = format!(
@@ -199,7 +232,10 @@ impl Pass<'_> {
                     uplink.name
                 );
                 self.report(name, text);
-                return Route::Tunnel { peer, adjacency: self.index(way) };
+                return Route::Tunnel {
+                    peer,
+                    adjacency: self.index(way),
+                };
             }
         };
         self.wanted.insert((uplink.ifindex, next));
@@ -215,7 +251,11 @@ impl Pass<'_> {
             outer_dst_mac,
             vni: self.inputs.settings.vni,
             port: self.inputs.settings.tunnel_port,
-            inner_src_mac: if outer_v4 { self.node.vtep_mac_v4 } else { self.node.vtep_mac_v6 },
+            inner_src_mac: if outer_v4 {
+                self.node.vtep_mac_v4
+            } else {
+                self.node.vtep_mac_v6
+            },
             inner_dst_mac: vtep_mac(plan.node, outer_v4),
             checksum_v4: false,
         });
@@ -231,7 +271,10 @@ impl Pass<'_> {
     fn local_end(&self, v4: bool, hop: Hop) -> Option<Addr> {
         let own = self.cluster.own;
         let public = if v4 { own.vtep.public_v4 } else { own.vtep.public_v6 };
-        let known = public.into_iter().chain(own.internal_ips.iter().copied()).filter(|addr| addr.is_v4() == v4);
+        let known = public
+            .into_iter()
+            .chain(own.internal_ips.iter().copied())
+            .filter(|addr| addr.is_v4() == v4);
         let known = known.into_iter().find(|addr| self.fib.is_own(*addr));
         let preferred = match hop {
             Hop::Uplink { pref_src, .. } => pref_src.filter(|addr| addr.is_v4() == v4 && !is_link_local(*addr)),
@@ -241,7 +284,13 @@ impl Pass<'_> {
     }
 
     fn own(&mut self) {
-        for (_, addr) in self.inputs.underlay.addresses.iter().filter(|(_, addr)| !is_link_local(*addr)) {
+        for (_, addr) in self
+            .inputs
+            .underlay
+            .addresses
+            .iter()
+            .filter(|(_, addr)| !is_link_local(*addr))
+        {
             self.out.insert_route(Prefix::host(*addr), Route::Host);
         }
         for prefix in &self.cluster.own.prefixes {
@@ -270,12 +319,19 @@ impl Pass<'_> {
 
 /// Inner MAC of a node: flannel's annotation, else derived from its name as the node itself does.
 pub(super) fn vtep_mac(node: &crate::model::NodeRecord, outer_v4: bool) -> MacAddr {
-    let (announced, use_) = if outer_v4 { (node.vtep.mac_v4, Use::VtepV4) } else { (node.vtep.mac_v6, Use::VtepV6) };
+    let (announced, use_) = if outer_v4 {
+        (node.vtep.mac_v4, Use::VtepV4)
+    } else {
+        (node.vtep.mac_v6, Use::VtepV6)
+    };
     announced.unwrap_or_else(|| derived(&node.name, use_))
 }
 
 /// Largest inner packet of a tunnel.
 pub(super) fn tunnel_mtu(inputs: &Inputs<'_>, outer_v4: bool) -> u16 {
     let overhead = if outer_v4 { OVERHEAD_V4 } else { OVERHEAD_V6 } as u16;
-    inputs.settings.tunnel_mtu.unwrap_or(inputs.underlay.uplink.mtu.saturating_sub(overhead))
+    inputs
+        .settings
+        .tunnel_mtu
+        .unwrap_or(inputs.underlay.uplink.mtu.saturating_sub(overhead))
 }

@@ -79,10 +79,17 @@ impl Compiler {
         let fib = Fib::new(inputs.underlay);
         let uplink = &inputs.underlay.uplink;
         if !uplink.up {
-            reports.push(Report::warning(format!("uplink {}", uplink.name), "it is down or has no carrier; other nodes cannot be reached"));
+            reports.push(Report::warning(
+                format!("uplink {}", uplink.name),
+                "it is down or has no carrier; other nodes cannot be reached",
+            ));
         }
         let node = ports::node(inputs, &cluster, &fib);
-        let node = self.node.take().filter(|before| **before == node).unwrap_or_else(|| Arc::new(node));
+        let node = self
+            .node
+            .take()
+            .filter(|before| **before == node)
+            .unwrap_or_else(|| Arc::new(node));
         self.node = Some(node.clone());
         self.ports = ports::ports(inputs, &self.ports);
         let (forwarding, wanted) = self.forwarding.compile(inputs, &node, &cluster, &fib, &mut reports);
@@ -93,7 +100,12 @@ impl Compiler {
         reports.sort();
         reports.dedup();
 
-        let mut node_addresses: Vec<_> = node.addresses.iter().copied().filter(|addr| !is_link_local(*addr)).collect();
+        let mut node_addresses: Vec<_> = node
+            .addresses
+            .iter()
+            .copied()
+            .filter(|addr| !is_link_local(*addr))
+            .collect();
         node_addresses.sort();
         let steering = Steering {
             frontends: self.services.frontends.clone(),
@@ -109,6 +121,12 @@ impl Compiler {
             policies: self.policies.policies.clone(),
         };
         let pod_mtu = forwarding::tunnel_mtu(inputs, outer_v4);
-        Ok(Compiled { parts, steering, wanted_neighbours: wanted.into_iter().collect(), pod_mtu, reports })
+        Ok(Compiled {
+            parts,
+            steering,
+            wanted_neighbours: wanted.into_iter().collect(),
+            pod_mtu,
+            reports,
+        })
     }
 }

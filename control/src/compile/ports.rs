@@ -37,8 +37,12 @@ fn outside(fib: &Fib<'_>, v4: bool) -> Option<Addr> {
     let anywhere = if v4 { Addr::v4([0; 4]) } else { Addr::v6([0; 16]) };
     let default = Prefix::new(anywhere, 0)?;
     let uplink = fib.underlay.uplink.ifindex;
-    let route = fib.routes().find(|route| route.prefix == default && route.ifindex == uplink);
-    let preferred = route.and_then(|route| route.pref_src).filter(|addr| addr.is_v4() == v4 && fib.is_own(*addr));
+    let route = fib
+        .routes()
+        .find(|route| route.prefix == default && route.ifindex == uplink);
+    let preferred = route
+        .and_then(|route| route.pref_src)
+        .filter(|addr| addr.is_v4() == v4 && fib.is_own(*addr));
     preferred.or_else(|| fib.uplink_addresses(v4).next())
 }
 
@@ -51,13 +55,41 @@ pub(super) fn ports(inputs: &Inputs<'_>, before: &Arc<PortTable>) -> Arc<PortTab
             addrs: pod.addrs.clone().into_boxed_slice(),
             name: Arc::from(pod.pod.as_str()),
         };
-        table.set(pod.slot, Some(Arc::new(Port { scope: pod.scope, kind, mtu: pod.mtu, caps: pod.caps })));
+        table.set(
+            pod.slot,
+            Some(Arc::new(Port {
+                scope: pod.scope,
+                kind,
+                mtu: pod.mtu,
+                caps: pod.caps,
+            })),
+        );
     }
     let host = inputs.host;
     let kind = PortKind::Host { mac: host.mac };
-    table.set(host.slot, Some(Arc::new(Port { scope: host.scope, kind, mtu: host.mtu, caps: host.caps })));
+    table.set(
+        host.slot,
+        Some(Arc::new(Port {
+            scope: host.scope,
+            kind,
+            mtu: host.mtu,
+            caps: host.caps,
+        })),
+    );
     let (uplink, link) = (inputs.uplink, &inputs.underlay.uplink);
     let kind = PortKind::Uplink { mac: link.mac };
-    table.set(uplink.slot, Some(Arc::new(Port { scope: uplink.scope, kind, mtu: link.mtu, caps: uplink.caps })));
-    if table == **before { before.clone() } else { Arc::new(table) }
+    table.set(
+        uplink.slot,
+        Some(Arc::new(Port {
+            scope: uplink.scope,
+            kind,
+            mtu: link.mtu,
+            caps: uplink.caps,
+        })),
+    );
+    if table == **before {
+        before.clone()
+    } else {
+        Arc::new(table)
+    }
 }

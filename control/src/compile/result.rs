@@ -53,11 +53,19 @@ pub struct Report {
 
 impl Report {
     pub(super) fn warning(object: impl fmt::Display, text: impl Into<String>) -> Self {
-        Self { severity: Severity::Warning, object: object.to_string(), text: text.into() }
+        Self {
+            severity: Severity::Warning,
+            object: object.to_string(),
+            text: text.into(),
+        }
     }
 
     pub(super) fn info(object: impl fmt::Display, text: impl Into<String>) -> Self {
-        Self { severity: Severity::Info, object: object.to_string(), text: text.into() }
+        Self {
+            severity: Severity::Info,
+            object: object.to_string(),
+            text: text.into(),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use super::inputs::Settings;
 use super::result::{Report, SlotKeeper};
 use super::slots::Slots;
 use crate::model::{ServicePort, ServiceRecord, SliceRecord};
-use crate::objects::proto_name;
+use crate::objects::{proto_name, shown};
 use sluice_lb::{Endpoint, EndpointSlot, Frontend, SchedulerKind, Service, ServiceName, ServiceSlot, ServiceSpec};
 use sluice_snapshot::Prefix;
 use sluice_wire::{Addr, Proto};
@@ -56,7 +56,11 @@ pub(super) struct Numbers {
 
 impl Numbers {
     pub(super) fn new(keeper: Box<dyn SlotKeeper>) -> Self {
-        Self { services: Slots::new(16_384, 64), endpoints: Slots::new(65_536, 64), keeper }
+        Self {
+            services: Slots::new(16_384, 64),
+            endpoints: Slots::new(65_536, 64),
+            keeper,
+        }
     }
 
     pub(super) fn begin_round(&mut self) {
@@ -125,20 +129,30 @@ impl Memo {
         let object = format!("service {}/{}", record.namespace, record.name);
         let mut reports: Vec<Report> = Vec::new();
         for what in &record.not_honoured {
-            let instead = if what.ends_with("Local") { "traffic goes to all endpoints" } else { "they do not lead to the service" };
-            reports.push(Report::warning(&object, format!("{what} is not honoured; {instead}")));
+            let instead = if what.ends_with("Local") {
+                "traffic goes to all endpoints"
+            } else {
+                "they do not lead to the service"
+            };
+            reports.push(Report::warning(&object, format!("{what}: not honoured; {instead}")));
         }
         for ip in &record.cluster_ips {
             let ranges = &context.ranges;
             if ranges.iter().any(|r| r.is_v4() == ip.is_v4()) && !ranges.iter().any(|range| range.contains(*ip)) {
-                let text = format!("its address {ip} is outside of the service ranges; pods reach it, this node's own programs do not");
+                let text = format!(
+                    "its address {ip} is outside of the service ranges; pods reach it, this node's own programs do not"
+                );
                 reports.push(Report::warning(&object, text));
             }
         }
         let mut ports = Vec::new();
         for port in &record.ports {
             if port.proto != Proto::TCP && port.proto != Proto::UDP {
-                let text = format!("port {}/{} is not served; only TCP and UDP are", port.port, proto_name(port.proto));
+                let text = format!(
+                    "port {}/{} is not served; only TCP and UDP are",
+                    port.port,
+                    proto_name(port.proto)
+                );
                 reports.push(Report::warning(&object, text));
                 continue;
             }
@@ -150,7 +164,12 @@ impl Memo {
                 ports.push(out);
             }
         }
-        Self { record: record.clone(), slices, ports, reports }
+        Self {
+            record: record.clone(),
+            slices,
+            ports,
+            reports,
+        }
     }
 }
 
@@ -166,8 +185,18 @@ fn compile_port(
 ) -> PortOut {
     let v4 = ip.is_v4();
     let (namespace, name) = (record.namespace.clone(), record.name.clone());
-    let key = PortKey { namespace, name, port: port.name.clone(), proto: port.proto, v4 };
-    let Numbers { services, endpoints, keeper } = numbers;
+    let key = PortKey {
+        namespace,
+        name,
+        port: port.name.clone(),
+        proto: port.proto,
+        v4,
+    };
+    let Numbers {
+        services,
+        endpoints,
+        keeper,
+    } = numbers;
     let slot = ServiceSlot(services.acquire(&key, |slot| keeper.forget_service(ServiceSlot(slot))));
     let mut keys = Vec::new();
     let mut chosen = Vec::new();
@@ -192,14 +221,27 @@ fn compile_port(
         port: port.name.clone(),
     };
     let scheduler = record.scheduler.unwrap_or(context.scheduler);
-    let spec = ServiceSpec { slot, name, scheduler, endpoints: chosen, affinity_s: record.affinity_s };
-    let same = before.iter().map(|out| &out.service).find(|service| service.slot() == slot && service.matches(&spec));
+    let spec = ServiceSpec {
+        slot,
+        name,
+        scheduler,
+        endpoints: chosen,
+        affinity_s: record.affinity_s,
+    };
+    let same = before
+        .iter()
+        .map(|out| &out.service)
+        .find(|service| service.slot() == slot && service.matches(&spec));
     PortOut {
         service: same.cloned().unwrap_or_else(|| Arc::new(Service::new(spec))),
         key,
         endpoints: keys,
         slot,
-        frontends: vec![Frontend { addr: ip, port: port.port, proto: port.proto }],
+        frontends: vec![Frontend {
+            addr: ip,
+            port: port.port,
+            proto: port.proto,
+        }],
         node_port: port.node_port.map(|number| (port.proto, number)),
     }
 }
@@ -211,7 +253,12 @@ fn no_endpoint(port: &ServicePort, ip: Addr, slices: &[Arc<SliceRecord>]) -> Str
     let why = if fitting.peek().is_none() {
         format!("no EndpointSlice with {family} addresses carries the label kubernetes.io/service-name with its name")
     } else if !fitting.any(|slice| slice.ports.iter().any(|p| p.name == port.name && p.proto == port.proto)) {
-        format!("its EndpointSlices have no port named `{}` with protocol {proto}", crate::objects::shown(&port.name))
+        let named = if port.name.is_empty() {
+            "without a name".to_owned()
+        } else {
+            format!("named `{}`", shown(&port.name))
+        };
+        format!("its EndpointSlices have no port {named} with protocol {proto}")
     } else {
         "no endpoint is ready, or all have weight 0".to_owned()
     };

@@ -1,5 +1,6 @@
 //! Decides which service answers at which address and node port. It never compiles a service again whose objects are the same.
 
+use super::cluster::covering;
 use super::result::{Report, SlotKeeper};
 use super::service::{Context, Memo, Numbers};
 use crate::model::{Name, Store};
@@ -38,7 +39,11 @@ impl ServicesMemo {
     pub(super) fn compile(&mut self, store: &Store, context: Context, cluster: &[Prefix]) {
         self.numbers.begin_round();
         let revision = store.revisions().services;
-        if self.made_for.as_ref().is_some_and(|(r, c, p)| *r == revision && *c == context && p == cluster) {
+        if self
+            .made_for
+            .as_ref()
+            .is_some_and(|(r, c, p)| *r == revision && *c == context && p == cluster)
+        {
             return;
         }
         let same_context = self.made_for.as_ref().is_some_and(|(_, before, _)| *before == context);
@@ -76,13 +81,20 @@ impl ServicesMemo {
             for out in &memo.ports {
                 services.set(out.slot, out.service.clone());
                 for frontend in &out.frontends {
-                    if let Some(prefix) = cluster.iter().find(|prefix| prefix.contains(frontend.addr)) {
+                    if let Some(prefix) = covering(cluster, frontend.addr) {
                         let addr = frontend.addr;
-                        let text = format!("its address {addr} lies in the pod range {prefix}; a pod with this address cannot be reached");
+                        let text = format!(
+                            "its address {addr} lies in the pod range {prefix}; a pod with this address cannot be reached"
+                        );
                         clashes.insert(text);
                     }
                     if !services.add_frontend(*frontend, out.slot) {
-                        let what = format!("address {} port {}/{}", frontend.addr, frontend.port, proto_name(frontend.proto));
+                        let what = format!(
+                            "address {} port {}/{}",
+                            frontend.addr,
+                            frontend.port,
+                            proto_name(frontend.proto)
+                        );
                         clashes.insert(clash(&what, owners.get(frontend).copied(), name));
                     } else {
                         owners.insert(*frontend, name);
@@ -96,18 +108,24 @@ impl ServicesMemo {
                     node_port_owners.insert((proto, port, out.v4()), name);
                 }
             }
-            self.reports.extend(clashes.into_iter().map(|text| Report::warning(&object, text)));
+            self.reports
+                .extend(clashes.into_iter().map(|text| Report::warning(&object, text)));
         }
         self.frontends = owners.into_keys().collect();
         self.frontends.sort_by_key(|f| (f.addr, f.proto, f.port));
-        let node_ports: BTreeSet<_> = node_port_owners.into_keys().map(|(proto, port, _)| (proto, port)).collect();
+        let node_ports: BTreeSet<_> = node_port_owners
+            .into_keys()
+            .map(|(proto, port, _)| (proto, port))
+            .collect();
         self.node_ports = node_ports.into_iter().collect();
         self.services = Arc::new(services);
     }
 }
 
 fn clash(what: &str, owner: Option<&Name>, name: &Name) -> String {
-    let Some(owner) = owner.filter(|owner| *owner != name) else { return format!("{what} is given twice in it") };
+    let Some(owner) = owner.filter(|owner| *owner != name) else {
+        return format!("{what} is given twice in it");
+    };
     let (owner, other) = (format!("{}/{}", owner.0, owner.1), format!("{}/{}", name.0, name.1));
     format!("{what} belongs to {owner} and {other}; the older one (or the first by name), {owner}, serves it")
 }

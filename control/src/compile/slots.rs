@@ -25,7 +25,14 @@ struct Entry {
 
 impl<K: Eq + Hash + Clone> Slots<K> {
     pub(super) fn new(plenty: u32, rest: u64) -> Self {
-        Self { entries: HashMap::new(), resting: VecDeque::new(), next: 0, plenty, rest, round: 0 }
+        Self {
+            entries: HashMap::new(),
+            resting: VecDeque::new(),
+            next: 0,
+            plenty,
+            rest,
+            round: 0,
+        }
     }
 
     /// A new compilation begins.
@@ -71,14 +78,25 @@ impl<K: Eq + Hash + Clone> Slots<K> {
                 return None;
             }
             let (key, since) = self.resting.pop_front()?;
-            let Some(entry) = self.entries.get(&key).copied().filter(|entry| entry.released == Some(since)) else {
+            let Some(entry) = self
+                .entries
+                .get(&key)
+                .copied()
+                .filter(|entry| entry.released == Some(since))
+            else {
                 continue; // came back meanwhile
             };
             if may_reuse(entry.slot) {
                 self.entries.remove(&key);
                 return Some(entry.slot);
             }
-            self.entries.insert(key.clone(), Entry { released: Some(self.round), ..entry });
+            self.entries.insert(
+                key.clone(),
+                Entry {
+                    released: Some(self.round),
+                    ..entry
+                },
+            );
             self.resting.push_back((key, self.round));
         }
         None

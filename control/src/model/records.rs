@@ -28,8 +28,14 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Node, Self::Namespace, Self::Pod, Self::Service, Self::EndpointSlice, Self::NetworkPolicy];
+    pub const ALL: [Self; 6] = [
+        Self::Node,
+        Self::Namespace,
+        Self::Pod,
+        Self::Service,
+        Self::EndpointSlice,
+        Self::NetworkPolicy,
+    ];
 
     /// The name in the API.
     pub const fn name(self) -> &'static str {
@@ -99,7 +105,11 @@ impl Object {
             Self::Slice(r) => (Kind::EndpointSlice, r.namespace.as_str(), &r.name),
             Self::Policy(r) => (Kind::NetworkPolicy, r.namespace.as_str(), &r.name),
         };
-        Key { kind, namespace: namespace.to_owned(), name: name.clone() }
+        Key {
+            kind,
+            namespace: namespace.to_owned(),
+            name: name.clone(),
+        }
     }
 }
 

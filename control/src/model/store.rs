@@ -120,7 +120,10 @@ impl Store {
                 }
                 self.unlink(&name);
                 let service = (record.namespace.clone(), record.service.clone());
-                self.slices_of.entry(service).or_default().insert(name.1.clone(), record.clone());
+                self.slices_of
+                    .entry(service)
+                    .or_default()
+                    .insert(name.1.clone(), record.clone());
                 self.slices.insert(name, record);
                 self.revisions.services += 1;
                 true
@@ -147,7 +150,9 @@ impl Store {
     }
 
     fn unlink(&mut self, name: &Name) -> bool {
-        let Some(old) = self.slices.remove(name) else { return false };
+        let Some(old) = self.slices.remove(name) else {
+            return false;
+        };
         let service = (old.namespace.clone(), old.service.clone());
         if let Some(slices) = self.slices_of.get_mut(&service) {
             slices.remove(&name.1);
@@ -186,7 +191,10 @@ mod tests {
         let mut store = Store::default();
         let count = |store: &Store, service: &str| store.slices_of(&("default".into(), service.into())).count();
         assert!(store.apply(Change::Upsert(slice("s", "web"))));
-        assert!(!store.apply(Change::Upsert(slice("s", "web"))), "the same again is no change");
+        assert!(
+            !store.apply(Change::Upsert(slice("s", "web"))),
+            "the same again is no change"
+        );
         assert!(store.apply(Change::Upsert(slice("s", "db"))));
         assert_eq!((count(&store, "web"), count(&store, "db")), (0, 1));
         assert!(store.apply(Change::Delete(slice("s", "db").key())));

@@ -93,7 +93,11 @@ pub struct Fault {
 impl Fault {
     /// A mistake that makes the whole object unusable.
     pub fn whole(path: FieldPath, text: impl Into<String>) -> Self {
-        Self { path, text: text.into(), left_out: None }
+        Self {
+            path,
+            text: text.into(),
+            left_out: None,
+        }
     }
 }
 
@@ -122,6 +126,9 @@ mod tests {
         assert_eq!(ports.index(2).key("endPort").to_string(), "spec.ports[2].endPort");
         let annotation = FieldPath::of(&["metadata", "annotations"]).key("sluice.io/weights");
         assert_eq!(annotation.to_string(), "metadata.annotations[sluice.io/weights]");
-        assert_eq!(ports.inside(&FieldPath::of(&["items"]).index(3)).to_string(), "items[3].spec.ports");
+        assert_eq!(
+            ports.inside(&FieldPath::of(&["items"]).index(3)).to_string(),
+            "items[3].spec.ports"
+        );
     }
 }

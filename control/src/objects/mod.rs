@@ -65,11 +65,17 @@ pub fn decode(kind: Kind, mut value: Value) -> Decoded {
         Kind::EndpointSlice => read(value, kind, &mut faults, |o: &mut slice::Slice| &mut o.metadata)
             .and_then(|o| slice::convert(o, &mut faults))
             .map(|record| Object::Slice(Arc::new(record))),
-        Kind::NetworkPolicy => read(value, kind, &mut faults, |o: &mut policy::NetworkPolicy| &mut o.metadata)
-            .map(|o| Object::Policy(Arc::new(policy::convert(o, &mut faults)))),
+        Kind::NetworkPolicy => read(value, kind, &mut faults, |o: &mut policy::NetworkPolicy| {
+            &mut o.metadata
+        })
+        .map(|o| Object::Policy(Arc::new(policy::convert(o, &mut faults)))),
     };
     let usable = faults.0.iter().all(|fault| fault.left_out.is_some());
-    Decoded { key, object: object.filter(|_| usable), faults: faults.0 }
+    Decoded {
+        key,
+        object: object.filter(|_| usable),
+        faults: faults.0,
+    }
 }
 
 fn read<T: DeserializeOwned>(
@@ -111,7 +117,9 @@ fn drop_nulls(value: &mut Value, texts: bool) {
     match value {
         Value::Object(map) => {
             if texts {
-                map.values_mut().filter(|v| v.is_null()).for_each(|v| *v = Value::String(String::new()));
+                map.values_mut()
+                    .filter(|v| v.is_null())
+                    .for_each(|v| *v = Value::String(String::new()));
             } else {
                 map.retain(|_, v| !v.is_null());
             }
@@ -126,11 +134,18 @@ fn drop_nulls(value: &mut Value, texts: bool) {
 
 /// A deserializer's words, for people who do not know Rust's types.
 fn plain(message: &str) -> String {
-    let Some(rest) = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: ")) else {
+    let Some(rest) = message
+        .strip_prefix("invalid type: ")
+        .or_else(|| message.strip_prefix("invalid value: "))
+    else {
         return message.to_owned();
     };
-    let Some((found, wanted)) = rest.split_once(", expected ") else { return message.to_owned() };
-    let found = found.replace("integer ", "the number ").replace("floating point ", "the number ");
+    let Some((found, wanted)) = rest.split_once(", expected ") else {
+        return message.to_owned();
+    };
+    let found = found
+        .replace("integer ", "the number ")
+        .replace("floating point ", "the number ");
     let found = match found.as_str() {
         "map" => "a map".to_owned(),
         "sequence" => "a list".to_owned(),

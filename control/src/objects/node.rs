@@ -1,6 +1,6 @@
 //! Decides what a Node object and flannel's annotations on it say about reaching the node. It never chooses between addresses.
 
-use super::fault::{FieldPath, Faults};
+use super::fault::{Faults, FieldPath};
 use super::parts::{Meta, annotation_path, block, host_addr, shown};
 use crate::model::{NodeRecord, Vtep};
 use serde::Deserialize;
@@ -57,20 +57,38 @@ pub(super) fn convert(node: Node, faults: &mut Faults) -> NodeRecord {
         prefixes.extend(pod_range(list.index(i), text, faults));
     }
     if node.spec.pod_cidrs.is_empty() && !node.spec.pod_cidr.is_empty() {
-        prefixes.extend(pod_range(FieldPath::of(&["spec", "podCIDR"]), &node.spec.pod_cidr, faults));
+        prefixes.extend(pod_range(
+            FieldPath::of(&["spec", "podCIDR"]),
+            &node.spec.pod_cidr,
+            faults,
+        ));
     }
     prefixes.dedup();
     let addresses = FieldPath::of(&["status", "addresses"]);
-    let internal = node.status.addresses.iter().enumerate().filter(|(_, a)| a.r#type == "InternalIP");
-    let internal_ips =
-        internal.filter_map(|(i, a)| faults.take(addresses.index(i).key("address"), host_addr(&a.address))).collect();
-    NodeRecord { name: node.metadata.name, prefixes, internal_ips, vtep }
+    let internal = node
+        .status
+        .addresses
+        .iter()
+        .enumerate()
+        .filter(|(_, a)| a.r#type == "InternalIP");
+    let internal_ips = internal
+        .filter_map(|(i, a)| faults.take(addresses.index(i).key("address"), host_addr(&a.address)))
+        .collect();
+    NodeRecord {
+        name: node.metadata.name,
+        prefixes,
+        internal_ips,
+        vtep,
+    }
 }
 
 fn pod_range(path: FieldPath, text: &str, faults: &mut Faults) -> Option<Prefix> {
     let (addr, len) = faults.take(path.clone(), block(text))?;
     if len == 0 || addr.is_multicast_or_broadcast() {
-        faults.whole(path, format!("{text} is no range for pods; want one like 10.244.1.0/24 or fd00:244:1::/64"));
+        faults.whole(
+            path,
+            format!("{text} is no range for pods; want one like 10.244.1.0/24 or fd00:244:1::/64"),
+        );
         return None;
     }
     Prefix::new(addr, len)
@@ -94,7 +112,10 @@ fn public_ip(meta: &Meta, name: &str, v4: bool, faults: &mut Faults) -> Option<A
     let text = meta.annotation(&key).filter(|text| !text.is_empty())?;
     let addr = faults.take(annotation_path(&key), host_addr(text))?;
     if addr.is_v4() != v4 {
-        faults.whole(annotation_path(&key), format!("{addr} is of the wrong family; want IPv{}", if v4 { 4 } else { 6 }));
+        faults.whole(
+            annotation_path(&key),
+            format!("{addr} is of the wrong family; want IPv{}", if v4 { 4 } else { 6 }),
+        );
         return None;
     }
     Some(addr)
@@ -105,7 +126,10 @@ fn backend_data(meta: &Meta, name: &str, faults: &mut Faults) -> Option<(Option<
     let text = meta.annotation(&key).filter(|text| !text.is_empty())?;
     let parsed: Result<Option<BackendData>, _> = serde_json::from_str(text);
     let want = r#"want JSON like {"VNI":1,"VtepMAC":"02:00:5e:10:00:01"}"#;
-    let data = faults.take(annotation_path(&key), parsed.map_err(|e| format!("`{}`: {e}; {want}", shown(text))))??;
+    let data = faults.take(
+        annotation_path(&key),
+        parsed.map_err(|e| format!("`{}`: {e}; {want}", shown(text))),
+    )??;
     let mac = data.vtep_mac.filter(|mac| !mac.is_empty()).and_then(|mac| {
         let checked = match mac.parse::<MacAddr>() {
             Ok(mac) if mac.is_group() || mac == MacAddr::default() => Err(format!("VtepMAC {mac} is no unicast MAC")),

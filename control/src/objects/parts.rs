@@ -1,6 +1,6 @@
 //! Decides how values that several kinds share are read: metadata, addresses, ports, protocols. It never accepts what the API server would refuse.
 
-use super::fault::{FieldPath, Faults};
+use super::fault::{Faults, FieldPath};
 use crate::model::Kind;
 use serde::Deserialize;
 use sluice_wire::{Addr, Proto};
@@ -41,7 +41,10 @@ pub(crate) fn check_names(meta: &mut Meta, kind: Kind, faults: &mut Faults) {
         faults.whole(FieldPath::of(&["metadata", "name"]), text);
     }
     if kind.namespaced() && (meta.namespace.len() > 63 || subdomain(&meta.namespace).is_err()) {
-        let text = format!("`{}` is no namespace name: lower-case letters, digits and `-`, at most 63", shown(&meta.namespace));
+        let text = format!(
+            "`{}` is no namespace name: lower-case letters, digits and `-`, at most 63",
+            shown(&meta.namespace)
+        );
         faults.whole(FieldPath::of(&["metadata", "namespace"]), text);
     }
 }
@@ -55,7 +58,10 @@ fn subdomain(name: &str) -> Result<(), String> {
     if name.len() <= 253 && name.chars().all(inner) && outer(name.chars().next()) && outer(name.chars().next_back()) {
         return Ok(());
     }
-    Err(format!("`{}` is no object name: lower-case letters, digits, `-` and `.`, at most 253 characters", shown(name)))
+    Err(format!(
+        "`{}` is no object name: lower-case letters, digits, `-` and `.`, at most 253 characters",
+        shown(name)
+    ))
 }
 
 /// At most the first 60 characters, for messages.
@@ -69,11 +75,15 @@ pub(crate) fn shown(text: &str) -> String {
 /// An IP address of either family. A mapped IPv4 address is refused, as it would be taken for IPv4.
 pub(crate) fn addr(text: &str) -> Result<Addr, String> {
     match text.parse::<IpAddr>() {
-        Ok(IpAddr::V6(ip)) if ip.to_ipv4_mapped().is_some() => {
-            Err(format!("`{}` is an IPv4-mapped IPv6 address; write the IPv4 address", shown(text)))
-        }
+        Ok(IpAddr::V6(ip)) if ip.to_ipv4_mapped().is_some() => Err(format!(
+            "`{}` is an IPv4-mapped IPv6 address; write the IPv4 address",
+            shown(text)
+        )),
         Ok(ip) => Ok(ip.into()),
-        Err(_) => Err(format!("`{}` is no IP address; want one like 10.244.1.5 or fd00:244:1::5", shown(text))),
+        Err(_) => Err(format!(
+            "`{}` is no IP address; want one like 10.244.1.5 or fd00:244:1::5",
+            shown(text)
+        )),
     }
 }
 
@@ -85,14 +95,21 @@ pub(crate) fn host_addr(text: &str) -> Result<Addr, String> {
         IpAddr::V6(ip) => ip.is_unspecified() || ip.is_loopback() || ip.is_unicast_link_local(),
     };
     if unusable || addr.is_multicast_or_broadcast() {
-        return Err(format!("{addr} cannot be reached from other hosts; want a unicast address of the cluster's network"));
+        return Err(format!(
+            "{addr} cannot be reached from other hosts; want a unicast address of the cluster's network"
+        ));
     }
     Ok(addr)
 }
 
 /// Address and prefix length, in whatever type holds them.
 pub(crate) fn block(text: &str) -> Result<(Addr, u8), String> {
-    let wrong = || format!("`{}` is no address block; want one like 10.244.1.0/24 or fd00:244:1::/64", shown(text));
+    let wrong = || {
+        format!(
+            "`{}` is no address block; want one like 10.244.1.0/24 or fd00:244:1::/64",
+            shown(text)
+        )
+    };
     let (base, len) = text.split_once('/').ok_or_else(wrong)?;
     if len.is_empty() || !len.bytes().all(|b| b.is_ascii_digit()) {
         return Err(wrong());

@@ -1,6 +1,6 @@
 //! Decides what a Pod or Namespace object says about labels, addresses and named ports. It never gives an ended pod an address.
 
-use super::fault::{FieldPath, Faults};
+use super::fault::{Faults, FieldPath};
 use super::parts::{Meta, host_addr, port, proto};
 use crate::model::{NamespaceRecord, PodRecord};
 use serde::Deserialize;
@@ -92,12 +92,19 @@ pub(super) fn convert(pod: Pod, faults: &mut Faults) -> PodRecord {
         named_ports,
         host_network: spec.host_network,
     };
-    PodRecord { identity: Arc::new(identity), node: spec.node_name.filter(|name| !name.is_empty()) }
+    PodRecord {
+        identity: Arc::new(identity),
+        node: spec.node_name.filter(|name| !name.is_empty()),
+    }
 }
 
 fn named_ports(spec: &Spec, faults: &mut Faults) -> Vec<NamedPort> {
     // An init container that is restarted always runs beside the others, so its ports count as theirs do.
-    let sidecars = spec.init_containers.iter().enumerate().filter(|(_, c)| c.restart_policy.as_deref() == Some("Always"));
+    let sidecars = spec
+        .init_containers
+        .iter()
+        .enumerate()
+        .filter(|(_, c)| c.restart_policy.as_deref() == Some("Always"));
     let sidecars = sidecars.map(|(i, c)| ("initContainers", i, c));
     let containers = spec.containers.iter().enumerate().map(|(i, c)| ("containers", i, c));
     let mut named = Vec::new();
@@ -108,7 +115,11 @@ fn named_ports(spec: &Spec, faults: &mut Faults) -> Vec<NamedPort> {
             let number = faults.take(at.key("containerPort"), port(entry.container_port));
             let proto = faults.take(at.key("protocol"), proto(entry.protocol.as_deref()));
             if let (Some(port), Some(proto)) = (number, proto) {
-                named.push(NamedPort { name: entry.name.clone(), proto, port });
+                named.push(NamedPort {
+                    name: entry.name.clone(),
+                    proto,
+                    port,
+                });
             }
         }
     }

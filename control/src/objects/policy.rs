@@ -1,6 +1,6 @@
 //! Decides what a NetworkPolicy allows. A faulty rule can be left out, as that allows less; a faulty selection of pods spoils the whole policy.
 
-use super::fault::{Fault, FieldPath, Faults};
+use super::fault::{Fault, Faults, FieldPath};
 use super::parts::{Meta, block, port, proto, shown};
 use crate::model::PolicyRecord;
 use serde::Deserialize;
@@ -94,7 +94,7 @@ pub(super) fn convert(policy: NetworkPolicy, faults: &mut Faults) -> PolicyRecor
     // As the API server fills it in: a section without rules does not make a policy one for egress.
     let has_egress_rules = spec.egress.as_ref().is_some_and(|rules| !rules.is_empty());
     let (ingress, egress) = directions(Some(&types), has_egress_rules);
-    let pod_selector = match selector(root.key("podSelector"), spec.pod_selector) {
+    let pod_selector = match selector(&root.key("podSelector"), spec.pod_selector) {
         Ok(selector) => selector,
         Err((path, text)) => {
             faults.whole(path, text);
@@ -105,12 +105,12 @@ pub(super) fn convert(policy: NetworkPolicy, faults: &mut Faults) -> PolicyRecor
         namespace: metadata.namespace,
         name: metadata.name,
         pod_selector,
-        ingress: ingress.then(|| rules(root.key("ingress"), spec.ingress, "from", faults)),
-        egress: egress.then(|| rules(root.key("egress"), spec.egress, "to", faults)),
+        ingress: ingress.then(|| rules(&root.key("ingress"), spec.ingress, "from", faults)),
+        egress: egress.then(|| rules(&root.key("egress"), spec.egress, "to", faults)),
     }
 }
 
-fn rules(at: FieldPath, raw: Option<Vec<RawRule>>, side: &str, faults: &mut Faults) -> Vec<Rule> {
+fn rules(at: &FieldPath, raw: Option<Vec<RawRule>>, side: &str, faults: &mut Faults) -> Vec<Rule> {
     let mut out = Vec::new();
     for (i, raw) in raw.unwrap_or_default().into_iter().enumerate() {
         match rule(&at.index(i), raw, side) {
@@ -125,28 +125,51 @@ fn rules(at: FieldPath, raw: Option<Vec<RawRule>>, side: &str, faults: &mut Faul
 }
 
 fn rule(at: &FieldPath, raw: RawRule, side: &str) -> Result<Rule, Wrong> {
-    let (peers, other) = if side == "from" { (raw.from, raw.to) } else { (raw.to, raw.from) };
+    let (peers, other) = if side == "from" {
+        (raw.from, raw.to)
+    } else {
+        (raw.to, raw.from)
+    };
     if !other.is_empty() {
-        let (section, wrong) = if side == "from" { ("ingress", "to") } else { ("egress", "from") };
+        let (section, wrong) = if side == "from" {
+            ("ingress", "to")
+        } else {
+            ("egress", "from")
+        };
         return Err((at.key(wrong), format!("an {section} rule has `{side}`, not `{wrong}`")));
     }
     let list = at.key(side);
-    let peers = peers.into_iter().enumerate().map(|(i, p)| peer(&list.index(i), p)).collect::<Result<_, _>>()?;
+    let peers = peers
+        .into_iter()
+        .enumerate()
+        .map(|(i, p)| peer(&list.index(i), p))
+        .collect::<Result<_, _>>()?;
     let list = at.key("ports");
-    let ports = raw.ports.into_iter().enumerate().map(|(i, p)| port_match(&list.index(i), p)).collect::<Result<_, _>>()?;
+    let ports = raw
+        .ports
+        .into_iter()
+        .enumerate()
+        .map(|(i, p)| port_match(&list.index(i), p))
+        .collect::<Result<_, _>>()?;
     Ok(Rule { peers, ports })
 }
 
 fn peer(at: &FieldPath, raw: RawPeer) -> Result<Peer, Wrong> {
     match (raw.ip_block, raw.namespace_selector, raw.pod_selector) {
         (Some(raw), None, None) => ip_block(&at.key("ipBlock"), &raw),
-        (Some(_), _, _) => Err((at.key("ipBlock"), "ipBlock cannot be combined with selectors; make two entries".to_owned())),
-        (None, None, None) => {
-            Err((at.clone(), "the entry selects nobody; want podSelector, namespaceSelector or ipBlock".to_owned()))
-        }
+        (Some(_), _, _) => Err((
+            at.key("ipBlock"),
+            "ipBlock cannot be combined with selectors; make two entries".to_owned(),
+        )),
+        (None, None, None) => Err((
+            at.clone(),
+            "the entry selects nobody; want podSelector, namespaceSelector or ipBlock".to_owned(),
+        )),
         (None, namespaces, pods) => {
-            let namespaces = namespaces.map(|s| selector(at.key("namespaceSelector"), s)).transpose()?;
-            let pods = pods.map(|s| selector(at.key("podSelector"), s)).transpose()?;
+            let namespaces = namespaces
+                .map(|s| selector(&at.key("namespaceSelector"), s))
+                .transpose()?;
+            let pods = pods.map(|s| selector(&at.key("podSelector"), s)).transpose()?;
             Ok(Peer::Pods { namespaces, pods })
         }
     }
@@ -191,7 +214,10 @@ fn port_match(at: &FieldPath, raw: RawPort) -> Result<PortMatch, Wrong> {
             let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
             let letter = name.chars().any(|c| c.is_ascii_lowercase());
             if name.len() > 15 || !letter || !name.chars().all(fits) {
-                let text = format!("`{}` is no port name; want up to 15 lower-case letters, digits and `-`", shown(&name));
+                let text = format!(
+                    "`{}` is no port name; want up to 15 lower-case letters, digits and `-`",
+                    shown(&name)
+                );
                 return Err((at.key("port"), text));
             }
             PortSpec::Name(name)
@@ -200,7 +226,7 @@ fn port_match(at: &FieldPath, raw: RawPort) -> Result<PortMatch, Wrong> {
     Ok(PortMatch { proto, port: spec })
 }
 
-fn selector(at: FieldPath, raw: LabelSelector) -> Result<Selector, Wrong> {
+fn selector(at: &FieldPath, raw: LabelSelector) -> Result<Selector, Wrong> {
     let list = at.key("matchExpressions");
     let mut expressions = Vec::with_capacity(raw.match_expressions.len());
     for (i, Expression { key, operator, values }) in raw.match_expressions.into_iter().enumerate() {
@@ -219,10 +245,17 @@ fn selector(at: FieldPath, raw: LabelSelector) -> Result<Selector, Wrong> {
             }
         };
         if wants_values == values.is_empty() {
-            let wanted = if wants_values { "needs values" } else { "takes no values" };
+            let wanted = if wants_values {
+                "needs values"
+            } else {
+                "takes no values"
+            };
             return Err((at.key("values"), format!("operator {operator} {wanted}")));
         }
         expressions.push(Requirement { key, op, values });
     }
-    Ok(Selector { match_labels: raw.match_labels, expressions })
+    Ok(Selector {
+        match_labels: raw.match_labels,
+        expressions,
+    })
 }

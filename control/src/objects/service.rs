@@ -1,6 +1,6 @@
 //! Decides what a Service object asks for. It never allocates an address or a port: what is missing is an error here.
 
-use super::fault::{Fault, FieldPath, Faults};
+use super::fault::{Fault, Faults, FieldPath};
 use super::parts::{Meta, addr, annotation_path, host_addr, port, proto, proto_name, shown};
 use crate::model::{ServicePort, ServiceRecord};
 use serde::Deserialize;
@@ -70,7 +70,10 @@ pub(super) fn convert(service: Service, faults: &mut Faults) -> Option<ServiceRe
         Some("NodePort" | "LoadBalancer") => true,
         Some("ExternalName") => return None,
         Some(other) => {
-            let text = format!("`{}` is unknown; want ClusterIP, NodePort, LoadBalancer or ExternalName", shown(other));
+            let text = format!(
+                "`{}` is unknown; want ClusterIP, NodePort, LoadBalancer or ExternalName",
+                shown(other)
+            );
             faults.whole(spec("type"), text);
             return None;
         }
@@ -83,8 +86,14 @@ pub(super) fn convert(service: Service, faults: &mut Faults) -> Option<ServiceRe
     let ports = ports(&s.ports, node_ports, faults);
     let affinity_s = affinity(&s, faults);
     let asked = [
-        ("internalTrafficPolicy: Local", s.internal_traffic_policy.as_deref() == Some("Local")),
-        ("externalTrafficPolicy: Local", node_ports && s.external_traffic_policy.as_deref() == Some("Local")),
+        (
+            "internalTrafficPolicy: Local",
+            s.internal_traffic_policy.as_deref() == Some("Local"),
+        ),
+        (
+            "externalTrafficPolicy: Local",
+            node_ports && s.external_traffic_policy.as_deref() == Some("Local"),
+        ),
         ("externalIPs", !s.external_ips.is_empty()),
     ];
     Some(ServiceRecord {
@@ -107,15 +116,26 @@ fn cluster_ips(s: &Spec, faults: &mut Faults) -> Vec<Addr> {
         return Vec::new();
     }
     if s.cluster_ips.is_empty() {
-        return faults.take(spec("clusterIP"), host_addr(&s.cluster_ip)).into_iter().collect();
+        return faults
+            .take(spec("clusterIP"), host_addr(&s.cluster_ip))
+            .into_iter()
+            .collect();
     }
     let list = spec("clusterIPs");
     if !s.cluster_ip.is_empty() && s.cluster_ip != s.cluster_ips[0] {
-        let text = format!("clusterIP {} differs from clusterIPs[0] {}", shown(&s.cluster_ip), shown(&s.cluster_ips[0]));
+        let text = format!(
+            "clusterIP {} differs from clusterIPs[0] {}",
+            shown(&s.cluster_ip),
+            shown(&s.cluster_ips[0])
+        );
         faults.whole(spec("clusterIP"), text);
     }
-    let ips: Vec<Addr> =
-        s.cluster_ips.iter().enumerate().filter_map(|(i, t)| faults.take(list.index(i), host_addr(t))).collect();
+    let ips: Vec<Addr> = s
+        .cluster_ips
+        .iter()
+        .enumerate()
+        .filter_map(|(i, t)| faults.take(list.index(i), host_addr(t)))
+        .collect();
     let one_each = ips.len() < 2 || (ips.len() == 2 && ips[0].is_v4() != ips[1].is_v4());
     if !one_each {
         faults.whole(list, "want one address, or one of each family");
@@ -132,7 +152,10 @@ fn ports(entries: &[Port], node_ports: bool, faults: &mut Faults) -> Vec<Service
     for (i, entry) in entries.iter().enumerate() {
         let at = list.index(i);
         if entries.len() > 1 && entry.name.is_empty() {
-            faults.whole(at.key("name"), "missing; a service with several ports names each of them");
+            faults.whole(
+                at.key("name"),
+                "missing; a service with several ports names each of them",
+            );
         }
         let number = faults.take(at.key("port"), port(entry.port));
         let proto = faults.take(at.key("protocol"), proto(entry.protocol.as_deref()));
@@ -148,17 +171,33 @@ fn ports(entries: &[Port], node_ports: bool, faults: &mut Faults) -> Vec<Service
                 left_out: Some("the port is served at the cluster addresses only"),
             });
         }
-        let (Some(port), Some(proto)) = (number, proto) else { continue };
+        let (Some(port), Some(proto)) = (number, proto) else {
+            continue;
+        };
         if out.iter().any(|p| p.name == entry.name) && !entry.name.is_empty() {
-            faults.whole(at.key("name"), format!("port name `{}` is given twice", shown(&entry.name)));
+            faults.whole(
+                at.key("name"),
+                format!("port name `{}` is given twice", shown(&entry.name)),
+            );
         }
         if out.iter().any(|p| (p.port, p.proto) == (port, proto)) {
-            faults.whole(at.key("port"), format!("port {port}/{} is given twice", proto_name(proto)));
+            faults.whole(
+                at.key("port"),
+                format!("port {port}/{} is given twice", proto_name(proto)),
+            );
         }
         if node_port.is_some() && out.iter().any(|p| (p.node_port, p.proto) == (node_port, proto)) {
-            faults.whole(at.key("nodePort"), format!("nodePort {}/{} is given twice", entry.node_port, proto_name(proto)));
+            faults.whole(
+                at.key("nodePort"),
+                format!("nodePort {}/{} is given twice", entry.node_port, proto_name(proto)),
+            );
         }
-        out.push(ServicePort { name: entry.name.clone(), proto, port, node_port: node_port.filter(|_| node_ports) });
+        out.push(ServicePort {
+            name: entry.name.clone(),
+            proto,
+            port,
+            node_port: node_port.filter(|_| node_ports),
+        });
     }
     out
 }
@@ -169,7 +208,10 @@ fn affinity(s: &Spec, faults: &mut Faults) -> Option<u32> {
         None | Some("" | "None") => return None,
         Some("ClientIP") => {}
         Some(other) => {
-            faults.whole(spec("sessionAffinity"), format!("`{}` is unknown; want None or ClientIP", shown(other)));
+            faults.whole(
+                spec("sessionAffinity"),
+                format!("`{}` is unknown; want None or ClientIP", shown(other)),
+            );
             return None;
         }
     }
@@ -178,7 +220,10 @@ fn affinity(s: &Spec, faults: &mut Faults) -> Option<u32> {
         Ok(seconds @ 1..=86_400) => Ok(seconds),
         _ => Err(format!("{seconds} is no affinity time-out; want 1 to 86400 seconds")),
     };
-    faults.take(spec("sessionAffinityConfig").key("clientIP").key("timeoutSeconds"), checked)
+    faults.take(
+        spec("sessionAffinityConfig").key("clientIP").key("timeoutSeconds"),
+        checked,
+    )
 }
 
 fn scheduler(meta: &Meta, faults: &mut Faults) -> Option<SchedulerKind> {
@@ -186,7 +231,11 @@ fn scheduler(meta: &Meta, faults: &mut Faults) -> Option<SchedulerKind> {
         Ok(kind) => Some(kind),
         Err(e) => {
             let left_out = Some("the node's default scheduler serves it");
-            faults.0.push(Fault { path: annotation_path(SCHEDULER), text: e.to_string(), left_out });
+            faults.0.push(Fault {
+                path: annotation_path(SCHEDULER),
+                text: e.to_string(),
+                left_out,
+            });
             None
         }
     }
@@ -194,9 +243,16 @@ fn scheduler(meta: &Meta, faults: &mut Faults) -> Option<SchedulerKind> {
 
 /// `sluice.io/weights: "10.244.1.5=300, 10.244.2.7=0"`.
 fn weights(meta: &Meta, faults: &mut Faults) -> BTreeMap<Addr, u16> {
-    let Some(text) = meta.annotation(WEIGHTS) else { return BTreeMap::new() };
+    let Some(text) = meta.annotation(WEIGHTS) else {
+        return BTreeMap::new();
+    };
     let parse = |entry: &str| -> Result<(Addr, u16), String> {
-        let wrong = || format!("`{}` is no weight; want a list like 10.244.1.5=300, 10.244.2.7=50", shown(entry));
+        let wrong = || {
+            format!(
+                "`{}` is no weight; want a list like 10.244.1.5=300, 10.244.2.7=50",
+                shown(entry)
+            )
+        };
         let (who, weight) = entry.split_once('=').ok_or_else(wrong)?;
         Ok((addr(who.trim())?, weight.trim().parse().map_err(|_| wrong())?))
     };
@@ -205,7 +261,11 @@ fn weights(meta: &Meta, faults: &mut Faults) -> BTreeMap<Addr, u16> {
         Ok(weights) => weights,
         Err(text) => {
             let left_out = Some("all its endpoints weigh the same");
-            faults.0.push(Fault { path: annotation_path(WEIGHTS), text, left_out });
+            faults.0.push(Fault {
+                path: annotation_path(WEIGHTS),
+                text,
+                left_out,
+            });
             BTreeMap::new()
         }
     }

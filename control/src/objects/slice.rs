@@ -1,6 +1,6 @@
 //! Decides what an EndpointSlice offers. It never takes more than an endpoint's first address, and leaves slices of names (FQDN) aside.
 
-use super::fault::{FieldPath, Faults};
+use super::fault::{Faults, FieldPath};
 use super::parts::{Meta, host_addr, port, proto, shown};
 use crate::model::{SliceEndpoint, SlicePort, SliceRecord};
 use serde::Deserialize;
@@ -42,7 +42,12 @@ struct Port {
 
 /// `None` when the slice belongs to no service or holds names.
 pub(super) fn convert(slice: Slice, faults: &mut Faults) -> Option<SliceRecord> {
-    let Slice { mut metadata, address_type, endpoints, ports } = slice;
+    let Slice {
+        mut metadata,
+        address_type,
+        endpoints,
+        ports,
+    } = slice;
     let v4 = match address_type.as_str() {
         "IPv4" => true,
         "IPv6" => false,
@@ -73,13 +78,22 @@ fn convert_endpoints(endpoints: Vec<Endpoint>, v4: bool, faults: &mut Faults) ->
             faults.whole(at, "the endpoint has no address");
             continue;
         };
-        let Some(addr) = faults.take(at.index(0), host_addr(text)) else { continue };
+        let Some(addr) = faults.take(at.index(0), host_addr(text)) else {
+            continue;
+        };
         if addr.is_v4() != v4 {
             let family = if v4 { "IPv4" } else { "IPv6" };
-            faults.whole(at.index(0), format!("{addr} is not {family}, which addressType says; put it into a slice of its own"));
+            faults.whole(
+                at.index(0),
+                format!("{addr} is not {family}, which addressType says; put it into a slice of its own"),
+            );
             continue;
         }
-        let Conditions { ready, serving, terminating } = endpoint.conditions;
+        let Conditions {
+            ready,
+            serving,
+            terminating,
+        } = endpoint.conditions;
         out.push(SliceEndpoint {
             addr,
             // Absent conditions count as kube-proxy counts them.
@@ -101,12 +115,21 @@ fn convert_ports(ports: &[Port], faults: &mut Faults) -> Vec<SlicePort> {
         let at = list.index(i);
         let number = faults.take(at.key("port"), port(number));
         let proto = faults.take(at.key("protocol"), proto(entry.protocol.as_deref()));
-        let (Some(port), Some(proto)) = (number, proto) else { continue };
+        let (Some(port), Some(proto)) = (number, proto) else {
+            continue;
+        };
         if out.iter().any(|p| p.name == entry.name && p.proto == proto) {
-            faults.whole(at.key("name"), format!("port name `{}` is given twice", shown(&entry.name)));
+            faults.whole(
+                at.key("name"),
+                format!("port name `{}` is given twice", shown(&entry.name)),
+            );
             continue;
         }
-        out.push(SlicePort { name: entry.name.clone(), proto, port });
+        out.push(SlicePort {
+            name: entry.name.clone(),
+            proto,
+            port,
+        });
     }
     out
 }

@@ -29,7 +29,7 @@ struct File {
 
 /// All files and what they say.
 #[derive(Debug, Default)]
-pub(super) struct Claims {
+pub struct Claims {
     files: BTreeMap<String, File>,
     claimants: BTreeMap<Key, BTreeSet<String>>,
     served: BTreeMap<Key, Object>,
@@ -37,7 +37,7 @@ pub(super) struct Claims {
 
 impl Claims {
     /// The file has been read; gives what follows from it.
-    pub(super) fn update(&mut self, name: &str, reading: Result<Reading, Problem>) -> Vec<Event> {
+    pub fn update(&mut self, name: &str, reading: Result<Reading, Box<Problem>>) -> Vec<Event> {
         let file = self.files.entry(name.to_owned()).or_default();
         let old = std::mem::take(&mut file.claims);
         file.problems.clear();
@@ -51,7 +51,7 @@ impl Claims {
                 if !old.is_empty() {
                     problem.text.push_str("; what the file said before stays in force");
                 }
-                file.problems.push(problem);
+                file.problems.push(*problem);
                 file.claims.clone_from(&old);
             }
         }
@@ -60,8 +60,10 @@ impl Claims {
     }
 
     /// The file is gone; gives what follows from it.
-    pub(super) fn remove(&mut self, name: &str) -> Vec<Event> {
-        let Some(file) = self.files.get_mut(name) else { return Vec::new() };
+    pub fn remove(&mut self, name: &str) -> Vec<Event> {
+        let Some(file) = self.files.get_mut(name) else {
+            return Vec::new();
+        };
         file.problems.clear();
         let touched: BTreeSet<Key> = std::mem::take(&mut file.claims).into_keys().collect();
         let events = self.settle(name, &touched);
@@ -132,11 +134,25 @@ impl Claims {
 
 impl File {
     fn take(&mut self, name: &str, found: Found, old: &BTreeMap<Key, Claim>) {
-        let Found { key, place, object, faults } = found;
+        let Found {
+            key,
+            place,
+            object,
+            faults,
+        } = found;
         if let Some(first) = self.claims.get(&key) {
-            let text = format!("given twice in this file; the one in line {} is served, remove one", first.place.line);
+            let text = format!(
+                "given twice in this file; the one in line {} is served, remove one",
+                first.place.line
+            );
             let file = name.to_owned();
-            self.problems.push(Problem { file, place: Some(place), object: Some(key), field: None, text });
+            self.problems.push(Problem {
+                file,
+                place: Some(place),
+                object: Some(key),
+                field: None,
+                text,
+            });
             return;
         }
         let before = old.get(&key);
@@ -158,8 +174,16 @@ impl File {
             });
         }
         let claim = match object {
-            Some(object) if faults.is_empty() => Some(Claim { object, complete: true, place }),
-            Some(object) => good_before.cloned().or(Some(Claim { object, complete: false, place })),
+            Some(object) if faults.is_empty() => Some(Claim {
+                object,
+                complete: true,
+                place,
+            }),
+            Some(object) => good_before.cloned().or(Some(Claim {
+                object,
+                complete: false,
+                place,
+            })),
             None if faults.is_empty() => None,
             None => before.cloned(),
         };

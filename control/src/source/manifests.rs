@@ -37,7 +37,14 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { file_bytes: 32 << 20, files: 10_000, yaml: YamlLimits { nodes: 2_000_000, depth: 64 } }
+        Self {
+            file_bytes: 32 << 20,
+            files: 10_000,
+            yaml: YamlLimits {
+                nodes: 2_000_000,
+                depth: 64,
+            },
+        }
     }
 }
 
@@ -59,7 +66,12 @@ impl Manifests {
         let (wake, woken) = sync_channel(1);
         let stop = Arc::new(AtomicBool::new(false));
         let mut follower = Follower {
-            watch: Watch { dir: dir.to_owned(), wake: wake.clone(), watcher: None, inode: None },
+            watch: Watch {
+                dir: dir.to_owned(),
+                wake: wake.clone(),
+                watcher: None,
+                inode: None,
+            },
             scanner: Scanner::new(dir, limits.file_bytes, limits.files),
             claims: Claims::default(),
             limits,
@@ -69,8 +81,15 @@ impl Manifests {
             synced: false,
             complaint: None,
         };
-        let thread = std::thread::Builder::new().name("manifests".to_owned()).spawn(move || follower.run())?;
-        Ok(Self { events, wake, stop, thread: Some(thread) })
+        let thread = std::thread::Builder::new()
+            .name("manifests".to_owned())
+            .spawn(move || follower.run())?;
+        Ok(Self {
+            events,
+            wake,
+            stop,
+            thread: Some(thread),
+        })
     }
 
     /// The next event; `None` never comes while this value lives, unless the thread died.
@@ -147,14 +166,18 @@ impl Follower {
         for (name, finding) in findings.files {
             let events = match finding {
                 Finding::Gone => self.claims.remove(&name),
-                Finding::Refused(problem) => self.claims.update(&name, Err(problem)),
+                Finding::Refused(problem) => self.claims.update(&name, Err(Box::new(problem))),
                 Finding::Text(text) => self.claims.update(&name, read_text(&name, &text, self.limits.yaml)),
             };
             for event in events {
                 self.send(event)?;
             }
         }
-        self.complain(blind.as_ref().map(|e| format!("changes cannot be watched ({e}); it is read twice a second instead")))?;
+        self.complain(
+            blind
+                .as_ref()
+                .map(|e| format!("changes cannot be watched ({e}); it is read twice a second instead")),
+        )?;
         if let Some(again) = findings.again {
             return Ok(again);
         }
@@ -167,7 +190,13 @@ impl Follower {
 
     fn complain(&mut self, text: Option<String>) -> Result<(), Closed> {
         let file = self.watch.dir.display().to_string();
-        let complaint = text.map(|text| Problem { file: file.clone(), place: None, object: None, field: None, text });
+        let complaint = text.map(|text| Problem {
+            file: file.clone(),
+            place: None,
+            object: None,
+            field: None,
+            text,
+        });
         if complaint == self.complaint {
             return Ok(());
         }
@@ -205,9 +234,8 @@ impl Watch {
         let wake = self.wake.clone();
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             // Reading a file is an event, too; answering it with a look would never end.
-            let written = |kind: &EventKind| {
-                !matches!(kind, EventKind::Access(a) if *a != AccessKind::Close(AccessMode::Write))
-            };
+            let written =
+                |kind: &EventKind| !matches!(kind, EventKind::Access(a) if *a != AccessKind::Close(AccessMode::Write));
             if event.as_ref().map_or(true, |event| written(&event.kind)) {
                 let _ = wake.try_send(());
             }

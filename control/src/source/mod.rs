@@ -7,8 +7,9 @@ mod scalar;
 mod scan;
 mod yaml;
 
+pub use claims::Claims;
 pub use manifests::{Limits, Manifests};
-pub use reading::{Reading, read_text};
+pub use reading::{Found, Reading, read_text};
 pub use yaml::{Node, Place, YamlError, YamlLimits, documents};
 
 use crate::model::{Change, Key};

@@ -1,7 +1,7 @@
 //! Decides which objects a file holds. It never decides what is served when one of them is faulty: that depends on what was there before.
 
-use super::yaml::{Node, Place, YamlLimits, documents};
 use super::Problem;
+use super::yaml::{Node, Place, YamlLimits, documents};
 use crate::model::{Key, Object};
 use crate::objects::{Fault, decode, kind_of};
 
@@ -28,13 +28,16 @@ pub struct Found {
 }
 
 /// The objects in a text. The error is one that leaves open which objects the file has.
-pub fn read_text(file: &str, text: &str, limits: YamlLimits) -> Result<Reading, Problem> {
-    let refuse = |place, field: &str, text: String| Problem {
-        file: file.to_owned(),
-        place: Some(place),
-        object: None,
-        field: Some(field.to_owned()),
-        text,
+pub fn read_text(file: &str, text: &str, limits: YamlLimits) -> Result<Reading, Box<Problem>> {
+    let refuse = |place, field: &str, text: String| {
+        let (file, field) = (file.to_owned(), Some(field.to_owned()));
+        Box::new(Problem {
+            file,
+            place: Some(place),
+            object: None,
+            field,
+            text,
+        })
     };
     let documents = documents(text, limits).map_err(|e| refuse(e.place, "", e.text))?;
     let mut reading = Reading::default();
@@ -53,7 +56,11 @@ pub fn read_text(file: &str, text: &str, limits: YamlLimits) -> Result<Reading, 
 }
 
 fn read_object(node: &Node, reading: &mut Reading) -> Result<(), (Place, &'static str, String)> {
-    let text = |field: &str| node.field(field).map(Node::value).and_then(|v| v.as_str().map(str::to_owned));
+    let text = |field: &str| {
+        node.field(field)
+            .map(Node::value)
+            .and_then(|v| v.as_str().map(str::to_owned))
+    };
     let (Some(api), Some(kind)) = (text("apiVersion"), text("kind")) else {
         let why = "no Kubernetes object: apiVersion and kind must be given, as texts";
         return Err((node.place(), "", why.to_owned()));
@@ -68,7 +75,11 @@ fn read_object(node: &Node, reading: &mut Reading) -> Result<(), (Place, &'stati
         };
         if let Some(wanted) = other_version {
             let place = node.field("apiVersion").map_or(node.place(), Node::place);
-            return Err((place, "apiVersion", format!("{kind} is not read in this version; want {wanted}")));
+            return Err((
+                place,
+                "apiVersion",
+                format!("{kind} is not read in this version; want {wanted}"),
+            ));
         }
         reading.ignored += 1;
         return Ok(());
@@ -77,10 +88,22 @@ fn read_object(node: &Node, reading: &mut Reading) -> Result<(), (Place, &'stati
     let Some(key) = decoded.key else {
         let meta = node.field("metadata");
         let place = meta.and_then(|m| m.field("name")).or(meta).unwrap_or(node).place();
-        return Err((place, "metadata.name", format!("this {} has no name that can be read", kind.name())));
+        return Err((
+            place,
+            "metadata.name",
+            format!("this {} has no name that can be read", kind.name()),
+        ));
     };
-    let faults = decoded.faults.into_iter().map(|fault| (node.place_of(&fault.path), fault)).collect();
-    reading.objects.push(Found { key, place: node.place(), object: decoded.object, faults });
+    let faults = decoded
+        .faults
+        .into_iter()
+        .map(|fault| (node.place_of(&fault.path), fault))
+        .collect();
+    reading.objects.push(Found {
+        key,
+        place: node.place(),
+        object: decoded.object,
+        faults,
+    });
     Ok(())
 }
-

@@ -24,7 +24,11 @@ pub(super) fn tagged_scalar(tag: Option<&str>, text: &str) -> Result<Value, Stri
         Some("null") => value.is_null(),
         _ => return Err("tags are not supported; leave it out".to_owned()),
     };
-    if fits { Ok(value) } else { Err(format!("the text does not fit its tag !!{}", tag.unwrap_or_default())) }
+    if fits {
+        Ok(value)
+    } else {
+        Err(format!("the text does not fit its tag !!{}", tag.unwrap_or_default()))
+    }
 }
 
 fn number(text: &str) -> Option<Number> {
@@ -36,7 +40,9 @@ fn number(text: &str) -> Option<Number> {
         return None;
     }
     let radix = |radix: u32, digits: &str| {
-        let magnitude = i64::from_str_radix(digits, radix).ok().filter(|_| !digits.starts_with(['+', '-']))?;
+        let magnitude = i64::from_str_radix(digits, radix)
+            .ok()
+            .filter(|_| !digits.starts_with(['+', '-']))?;
         Some(Number::from(if negative { -magnitude } else { magnitude }))
     };
     if let Some(hex) = digits.strip_prefix("0x") {
@@ -51,8 +57,14 @@ fn number(text: &str) -> Option<Number> {
     if let Some(whole) = radix(10, digits) {
         return Some(whole);
     }
-    let decimal = digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'));
-    let value = if decimal { digits.parse::<f64>().ok()? } else { return None };
+    let decimal = digits
+        .bytes()
+        .all(|b| matches!(b, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'));
+    let value = if decimal {
+        digits.parse::<f64>().ok()?
+    } else {
+        return None;
+    };
     Number::from_f64(if negative { -value } else { value })
 }
 
@@ -74,7 +86,7 @@ mod tests {
             ("0x1F", json!(31)),
             ("0o17", json!(15)),
             ("017", json!(15)),
-            ("089", json!(89.0)),
+            ("089", json!("089")),
             ("1.5", json!(1.5)),
             ("1e3", json!(1000.0)),
             ("10.244.1.5", json!("10.244.1.5")),

@@ -43,9 +43,13 @@ impl Stamp {
     /// How long ago the file was written or renamed; a stamp from the future counts as old.
     fn age(&self) -> Duration {
         let (secs, nanos) = (u64::try_from(self.changed.0), u32::try_from(self.changed.1));
-        let (Ok(secs), Ok(nanos)) = (secs, nanos) else { return Duration::MAX };
+        let (Ok(secs), Ok(nanos)) = (secs, nanos) else {
+            return Duration::MAX;
+        };
         let changed = SystemTime::UNIX_EPOCH.checked_add(Duration::new(secs, nanos));
-        changed.and_then(|at| SystemTime::now().duration_since(at).ok()).unwrap_or(Duration::MAX)
+        changed
+            .and_then(|at| SystemTime::now().duration_since(at).ok())
+            .unwrap_or(Duration::MAX)
     }
 }
 
@@ -81,7 +85,13 @@ pub(super) struct Scanner {
 
 impl Scanner {
     pub(super) fn new(dir: &Path, max_file: u64, max_files: usize) -> Self {
-        Self { dir: dir.to_owned(), max_file, max_files, known: BTreeMap::new(), waiting: BTreeMap::new() }
+        Self {
+            dir: dir.to_owned(),
+            max_file,
+            max_files,
+            known: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+        }
     }
 
     /// Looks at the directory; the error is the directory's own.
@@ -96,11 +106,19 @@ impl Scanner {
             let path = entry.path();
             present.insert(path.display().to_string(), path);
             if present.len() > self.max_files {
-                let text = format!("more than {} manifests; put several objects into a file", self.max_files);
+                let text = format!(
+                    "more than {} manifests; put several objects into a file",
+                    self.max_files
+                );
                 return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
             }
         }
-        let gone: Vec<String> = self.known.keys().filter(|name| !present.contains_key(*name)).cloned().collect();
+        let gone: Vec<String> = self
+            .known
+            .keys()
+            .filter(|name| !present.contains_key(*name))
+            .cloned()
+            .collect();
         for name in gone {
             self.known.remove(&name);
             findings.files.push((name, Finding::Gone));
@@ -118,7 +136,13 @@ impl Scanner {
 
     fn look_at(&mut self, name: &str, path: &Path) -> Seen {
         let refused = |text: String| {
-            Seen::New(Finding::Refused(Problem { file: name.to_owned(), place: None, object: None, field: None, text }))
+            Seen::New(Finding::Refused(Problem {
+                file: name.to_owned(),
+                place: None,
+                object: None,
+                field: None,
+                text,
+            }))
         };
         let meta = match std::fs::metadata(path) {
             Ok(meta) => meta,
@@ -135,7 +159,10 @@ impl Scanner {
         let wanted = if emptied { EMPTIED } else { SETTLED };
         let since = *self.waiting.entry(name.to_owned()).or_insert_with(Instant::now);
         let patient = since.elapsed() < PATIENCE;
-        if let Some(rest) = wanted.checked_sub(stamp.age()).filter(|rest| patient && !rest.is_zero()) {
+        if let Some(rest) = wanted
+            .checked_sub(stamp.age())
+            .filter(|rest| patient && !rest.is_zero())
+        {
             return Seen::Wait(rest.min(SETTLED));
         }
         let outcome = self.read(path);
@@ -154,7 +181,11 @@ impl Scanner {
     fn read(&self, path: &Path) -> Result<String, String> {
         let failed = |e: io::Error| format!("cannot be read: {e}");
         // Without O_NONBLOCK, opening a pipe that nobody writes to would wait for ever.
-        let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(failed)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(path)
+            .map_err(failed)?;
         if !file.metadata().map_err(failed)?.is_file() {
             return Err("not a regular file; only files are read, and no folders below this one".to_owned());
         }
@@ -164,7 +195,11 @@ impl Scanner {
             return Err(format!("larger than {} KiB; split it", self.max_file / 1024));
         }
         String::from_utf8(bytes).map_err(|e| {
-            let line = e.as_bytes()[..e.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
+            let line = e.as_bytes()[..e.utf8_error().valid_up_to()]
+                .iter()
+                .filter(|b| **b == b'\n')
+                .count()
+                + 1;
             format!("line {line} is not UTF-8 text; save the file as UTF-8")
         })
     }

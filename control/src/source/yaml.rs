@@ -40,7 +40,11 @@ pub struct YamlError {
 
 impl fmt::Display for YamlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}, column {}: {}", self.place.line, self.place.column, self.text)
+        write!(
+            f,
+            "line {}, column {}: {}",
+            self.place.line, self.place.column, self.text
+        )
     }
 }
 
@@ -122,7 +126,13 @@ pub fn documents(text: &str, limits: YamlLimits) -> Result<Vec<Rc<Node>>, YamlEr
         flow_nesting_limit: limits.depth.saturating_add(1),
         block_nesting_limit: limits.depth.saturating_add(1),
     };
-    let mut builder = Builder { limits, open: Vec::new(), anchors: HashMap::new(), done: Vec::new(), nodes: 0 };
+    let mut builder = Builder {
+        limits,
+        open: Vec::new(),
+        anchors: HashMap::new(),
+        done: Vec::new(),
+        nodes: 0,
+    };
     for event in Parser::new_from_str_with_options(text, options) {
         let (event, span) = event.map_err(|e| syntax(&e))?;
         builder.take(event, &span)?;
@@ -131,8 +141,14 @@ pub fn documents(text: &str, limits: YamlLimits) -> Result<Vec<Rc<Node>>, YamlEr
 }
 
 fn syntax(e: &ScanError) -> YamlError {
-    let place = Place { line: narrow(e.marker().line()), column: narrow(e.marker().col() + 1) };
-    YamlError { place, text: format!("not valid YAML: {}", e.info()) }
+    let place = Place {
+        line: narrow(e.marker().line()),
+        column: narrow(e.marker().col() + 1),
+    };
+    YamlError {
+        place,
+        text: format!("not valid YAML: {}", e.info()),
+    }
 }
 
 fn narrow(n: usize) -> u32 {
@@ -162,7 +178,10 @@ struct Builder {
 
 impl Builder {
     fn take(&mut self, event: Event<'_>, span: &Span) -> Result<(), YamlError> {
-        let place = Place { line: narrow(span.start.line()), column: narrow(span.start.col() + 1) };
+        let place = Place {
+            line: narrow(span.start.line()),
+            column: narrow(span.start.col() + 1),
+        };
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let value = match tag {
@@ -177,21 +196,40 @@ impl Builder {
             }
             Event::Alias(id) => {
                 let Some(node) = self.anchors.get(&id).cloned() else {
-                    return Err(YamlError { place, text: "an alias cannot stand inside of what it names".to_owned() });
+                    return Err(YamlError {
+                        place,
+                        text: "an alias cannot stand inside of what it names".to_owned(),
+                    });
                 };
                 if self.wants_key() {
-                    return Err(YamlError { place, text: "a key cannot be an alias; write it out".to_owned() });
+                    return Err(YamlError {
+                        place,
+                        text: "a key cannot be an alias; write it out".to_owned(),
+                    });
                 }
                 self.add(place, node)
             }
-            Event::SequenceStart(_, anchor, tag) => {
-                self.begin(place, anchor, Kind::List(Vec::new()), tag.map(|t| t.core_suffix() == Some("seq")))
-            }
-            Event::MappingStart(_, anchor, tag) => {
-                self.begin(place, anchor, Kind::Map(Vec::new()), tag.map(|t| t.core_suffix() == Some("map")))
-            }
+            Event::SequenceStart(_, anchor, tag) => self.begin(
+                place,
+                anchor,
+                Kind::List(Vec::new()),
+                tag.map(|t| t.core_suffix() == Some("seq")),
+            ),
+            Event::MappingStart(_, anchor, tag) => self.begin(
+                place,
+                anchor,
+                Kind::Map(Vec::new()),
+                tag.map(|t| t.core_suffix() == Some("map")),
+            ),
             Event::SequenceEnd | Event::MappingEnd => match self.open.pop() {
-                Some(Open { place, anchor, kind, size, depth, .. }) => self.value(place, anchor, kind, size, depth),
+                Some(Open {
+                    place,
+                    anchor,
+                    kind,
+                    size,
+                    depth,
+                    ..
+                }) => self.value(place, anchor, kind, size, depth),
                 None => Ok(()),
             },
             Event::DocumentStart(..) => {
@@ -203,7 +241,9 @@ impl Builder {
     }
 
     fn wants_key(&self) -> bool {
-        self.open.last().is_some_and(|open| matches!(open.kind, Kind::Map(_)) && open.key.is_none())
+        self.open
+            .last()
+            .is_some_and(|open| matches!(open.kind, Kind::Map(_)) && open.key.is_none())
     }
 
     fn begin(&mut self, place: Place, anchor: usize, kind: Kind, tag_fits: Option<bool>) -> Result<(), YamlError> {
@@ -214,20 +254,33 @@ impl Builder {
         } else if self.open.len() >= self.limits.depth {
             format!("nested deeper than {} levels", self.limits.depth)
         } else {
-            self.open.push(Open { place, anchor, kind, key: None, keys: HashMap::new(), size: 0, depth: 0 });
+            self.open.push(Open {
+                place,
+                anchor,
+                kind,
+                key: None,
+                keys: HashMap::new(),
+                size: 0,
+                depth: 0,
+            });
             return Ok(());
         };
         Err(YamlError { place, text: refused })
     }
 
     fn key(&mut self, text: &str, value: &Value, style: ScalarStyle, place: Place) -> Result<(), YamlError> {
-        let Some(open) = self.open.last_mut() else { return Ok(()) };
+        let Some(open) = self.open.last_mut() else {
+            return Ok(());
+        };
         let refused = if value.is_null() {
             "a key is missing before the colon".to_owned()
         } else if text == "<<" && style == ScalarStyle::Plain {
             "merge keys (`<<`) are not supported; write the fields out".to_owned()
         } else if let Some(line) = open.keys.insert(text.to_owned(), place.line) {
-            format!("key `{}` is given twice, first in line {line}", crate::objects::shown(text))
+            format!(
+                "key `{}` is given twice, first in line {line}",
+                crate::objects::shown(text)
+            )
         } else {
             open.key = Some(text.to_owned());
             return Ok(());
@@ -236,7 +289,12 @@ impl Builder {
     }
 
     fn value(&mut self, place: Place, anchor: usize, kind: Kind, size: usize, depth: usize) -> Result<(), YamlError> {
-        let node = Rc::new(Node { place, kind, size: size + 1, depth: depth + 1 });
+        let node = Rc::new(Node {
+            place,
+            kind,
+            size: size + 1,
+            depth: depth + 1,
+        });
         if anchor != 0 {
             self.anchors.insert(anchor, node.clone());
         }
@@ -247,11 +305,17 @@ impl Builder {
         self.nodes += 1;
         let size = self.open.last().map_or(0, |open| open.size).saturating_add(node.size);
         if size > self.limits.nodes || self.nodes > self.limits.nodes {
-            let text = format!("more than {} values, aliases written out; split the file", self.limits.nodes);
+            let text = format!(
+                "more than {} values, aliases written out; split the file",
+                self.limits.nodes
+            );
             return Err(YamlError { place, text });
         }
         if self.open.len() + node.depth > self.limits.depth + 1 {
-            return Err(YamlError { place, text: format!("nested deeper than {} levels", self.limits.depth) });
+            return Err(YamlError {
+                place,
+                text: format!("nested deeper than {} levels", self.limits.depth),
+            });
         }
         match self.open.last_mut() {
             None if node.is_null() => {}

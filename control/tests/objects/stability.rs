@@ -1,0 +1,198 @@
+//! The same state gives the same parts, whatever came before it, and what did not change is shared.
+
+use crate::render;
+use crate::world::World;
+use proptest::prelude::*;
+use sluice_snapshot::Snapshot;
+use std::sync::Arc;
+
+const NODES: &str = "
+apiVersion: v1
+kind: Node
+metadata: {name: node-a}
+spec: {podCIDRs: [10.244.1.0/24, 'fd00:244:1::/64']}
+status: {addresses: [{type: InternalIP, address: 192.0.2.11}]}
+";
+
+/// Many small manifests that touch each other.
+fn manifests() -> Vec<(String, String)> {
+    let mut all = vec![("node-a.yaml".to_owned(), NODES.to_owned())];
+    for (name, net, ip) in [("node-b", 2, 12), ("node-c", 3, 13), ("node-d", 2, 14)] {
+        let text = format!(
+            "{{apiVersion: v1, kind: Node, metadata: {{name: {name}}}, spec: {{podCIDR: 10.244.{net}.0/24}}, \
+             status: {{addresses: [{{type: InternalIP, address: 192.0.2.{ip}}}]}}}}"
+        );
+        all.push((format!("{name}.yaml"), text));
+    }
+    for i in 0..4 {
+        let text = format!(
+            "{{apiVersion: v1, kind: Service, metadata: {{name: s{i}}}, spec: {{type: NodePort, clusterIP: 10.96.0.{}, \
+             ports: [{{port: 80, nodePort: {}}}]}}}}\n---\n\
+             {{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {{name: s{i}-x, labels: {{kubernetes.io/service-name: s{i}}}}}, \
+             addressType: IPv4, ports: [{{port: 8080}}], endpoints: [{{addresses: [10.244.1.{}]}}, {{addresses: [10.244.2.{i}]}}]}}",
+            10 + i / 2,
+            30_000 + i,
+            5 + i,
+        );
+        all.push((format!("s{i}.yaml"), text));
+    }
+    for i in 0..4 {
+        let text = format!(
+            "{{apiVersion: v1, kind: Pod, metadata: {{name: p{i}, labels: {{app: a{}}}}}, status: {{podIPs: [{{ip: 10.244.1.{}}}]}}}}",
+            i % 2,
+            5 + i / 2 * 2,
+        );
+        all.push((format!("p{i}.yaml"), text));
+    }
+    let policy = "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: one}, spec: {podSelector: {matchLabels: {app: a0}}, \
+                  ingress: [{from: [{podSelector: {matchLabels: {app: a1}}}]}]}}";
+    all.push(("policy.yaml".to_owned(), policy.to_owned()));
+    all
+}
+
+fn world() -> World {
+    let mut world = World::new();
+    world.attach("default/p0", &["10.244.1.5"]);
+    world.attach("default/p1", &["10.244.1.6"]);
+    world
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_order_of_events_does_not_matter(
+        order in Just((0..manifests().len()).collect::<Vec<_>>()).prop_shuffle(),
+        flaps in prop::collection::vec((any::<prop::sample::Index>(), 0u8..3), 0..20),
+    ) {
+        let manifests = manifests();
+        let mut plain = world();
+        manifests.iter().for_each(|(file, text)| plain.write(file, text));
+        let want = render::everything(&plain.compile().unwrap());
+
+        let mut other = world();
+        let mut flaps = flaps.into_iter();
+        for at in order {
+            let (file, text) = &manifests[at];
+            other.write(file, text);
+            if let Some((at, how)) = flaps.next() {
+                let (file, text) = &manifests[at.index(manifests.len())];
+                match how {
+                    0 => other.remove(file),
+                    1 => other.write(file, &text.replace("10.244.1.", "10.244.1.1")),
+                    _ => drop(other.compile()),
+                }
+            }
+            let _ = other.compile();
+        }
+        // What was deleted or changed in between is put back.
+        manifests.iter().for_each(|(file, text)| other.write(file, text));
+        prop_assert_eq!(render::everything(&other.compile().unwrap()), want);
+    }
+}
+
+#[test]
+fn nothing_changed_publishes_nothing() {
+    let mut world = world();
+    manifests().iter().for_each(|(file, text)| world.write(file, text));
+    let first = Snapshot::first(world.compile().unwrap().parts);
+    let again = world.compile().unwrap().parts;
+    for (before, after) in [
+        (
+            Arc::as_ptr(&first.parts.node).cast::<()>(),
+            Arc::as_ptr(&again.node).cast(),
+        ),
+        (Arc::as_ptr(&first.parts.ports).cast(), Arc::as_ptr(&again.ports).cast()),
+        (
+            Arc::as_ptr(&first.parts.forwarding).cast(),
+            Arc::as_ptr(&again.forwarding).cast(),
+        ),
+        (
+            Arc::as_ptr(&first.parts.services).cast(),
+            Arc::as_ptr(&again.services).cast(),
+        ),
+        (
+            Arc::as_ptr(&first.parts.policies).cast(),
+            Arc::as_ptr(&again.policies).cast(),
+        ),
+    ] {
+        assert_eq!(before, after);
+    }
+    assert!(first.successor(again).is_none());
+    // The same files again, as after a touch, are no change either.
+    manifests().iter().for_each(|(file, text)| world.write(file, text));
+    assert!(first.successor(world.compile().unwrap().parts).is_none());
+}
+
+#[test]
+fn one_changed_service_leaves_the_others_as_they_are() {
+    let mut world = world();
+    let manifests = manifests();
+    manifests.iter().for_each(|(file, text)| world.write(file, text));
+    let before = world.compile().unwrap().parts;
+    let (file, text) = manifests.iter().find(|(file, _)| file == "s1.yaml").unwrap();
+    world.write(file, &text.replace("10.244.2.1", "10.244.2.99"));
+    let after = world.compile().unwrap().parts;
+    let mut same = 0;
+    for (slot, service) in before.services.iter() {
+        let now = after.services.get(slot).expect("slots are stable");
+        assert_eq!(now.name(), service.name());
+        assert_eq!(
+            Arc::ptr_eq(now, service),
+            service.name().name != "s1",
+            "{}",
+            service.name()
+        );
+        same += usize::from(Arc::ptr_eq(now, service));
+    }
+    assert_eq!(same, 3);
+    let slot_of = |parts: &sluice_snapshot::Parts| {
+        let service = parts
+            .services
+            .iter()
+            .find(|(_, s)| s.name().name == "s1")
+            .unwrap()
+            .1
+            .clone();
+        service
+            .endpoints()
+            .iter()
+            .find(|e| e.addr == crate::world::addr("10.244.1.6"))
+            .unwrap()
+            .slot
+    };
+    assert_eq!(
+        slot_of(&before),
+        slot_of(&after),
+        "an endpoint keeps its slot while its service changes"
+    );
+    assert!(Arc::ptr_eq(&before.forwarding, &after.forwarding) && Arc::ptr_eq(&before.policies, &after.policies));
+}
+
+#[test]
+fn a_neighbour_that_comes_and_goes_leaves_indices_and_scopes_alone() {
+    let mut world = world();
+    manifests().iter().for_each(|(file, text)| world.write(file, text));
+    let route = |parts: &sluice_snapshot::Parts| parts.forwarding.lookup(crate::world::addr("10.244.2.7")).unwrap().1;
+    let before = world.compile().unwrap().parts;
+    world.neighbour("192.0.2.12", None);
+    let without = world.compile().unwrap();
+    assert_ne!(route(&without.parts), route(&before));
+    assert!(
+        without
+            .wanted_neighbours
+            .contains(&(2, crate::world::addr("192.0.2.12")))
+    );
+    world.neighbour("192.0.2.12", Some("02:00:00:00:99:99".parse().unwrap()));
+    let after = world.compile().unwrap().parts;
+    assert_eq!(route(&after), route(&before));
+    let scopes =
+        |parts: &sluice_snapshot::Parts| parts.forwarding.peers().map(|(s, p)| (s, p.scope)).collect::<Vec<_>>();
+    assert_eq!(scopes(&after), scopes(&before));
+    // A node that was deleted and came back is another one: flows of the old one are not its.
+    let (file, text) = &manifests()[1];
+    world.remove(file);
+    world.compile().unwrap();
+    world.write(file, text);
+    assert_ne!(scopes(&world.compile().unwrap().parts), scopes(&before));
+}
