@@ -51,7 +51,9 @@ pub(crate) enum Classified {
 impl Engine {
     pub(crate) fn classify(&self, cx: Context<'_>, mut frame: Frame) -> Classified {
         let Some(port) = cx.snapshot.parts.ports.get(frame.meta.ingress) else {
-            return Classified::Dropped(frame, DropReason::PortGone);
+            let nothing_yet = cx.snapshot.parts.ports.is_empty();
+            let reason = if nothing_yet { DropReason::NoConfiguration } else { DropReason::PortGone };
+            return Classified::Dropped(frame, reason);
         };
         // Everything is judged by the first segment, so nothing may hide in others.
         if frame.buf.next().is_some() {

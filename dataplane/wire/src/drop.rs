@@ -62,16 +62,14 @@ drop_reasons! {
     NotSteered = 38, "not_steered" => "arrived at the uplink's socket but is not for us";
     NoHeadroom = 39, "no_headroom" => "frame has no room for the headers it needs";
     LinkLocal = 40, "link_local" => "link-local packet, which is not forwarded";
-    RateLimited = 41, "rate_limited" => "answer suppressed by a rate limit";
-    HeldTooMany = 42, "held_too_many" => "too many packets already wait for a neighbour";
-    Loop = 43, "loop" => "would leave by the way it came";
-    GsoMalformed = 44, "gso_malformed" => "super-frame whose headers do not fit its offload request";
-    NoConfiguration = 45, "no_configuration" => "no complete configuration yet";
-    Answered = 46, "answered" => "consumed by an answer that was rate limited or not needed";
-    RxInvalid = 47, "rx_invalid" => "port delivered a frame with contradictory offload data, or one too long";
-    TxRefused = 48, "tx_refused" => "port refused the frame: link down, or an offload that it does not have";
-    TunnelCongestion = 49, "tunnel_congestion" => "congestion was marked on the tunnel, and the inner packet is not ECN-capable (RFC 6040 section 4.2)";
-    TunnelFromPod = 50, "tunnel_from_pod" => "would reach a node's tunnel port without having been wrapped by this node";
+    HeldTooMany = 41, "held_too_many" => "too many packets already wait for a neighbour";
+    Loop = 42, "loop" => "would leave by the way it came";
+    GsoMalformed = 43, "gso_malformed" => "super-frame whose headers do not fit its offload request";
+    NoConfiguration = 44, "no_configuration" => "no complete configuration yet";
+    RxInvalid = 45, "rx_invalid" => "port delivered a frame with contradictory offload data, or one too long";
+    TxRefused = 46, "tx_refused" => "port refused the frame: link down, or an offload that it does not have";
+    TunnelCongestion = 47, "tunnel_congestion" => "congestion was marked on the tunnel, and the inner packet is not ECN-capable (RFC 6040 section 4.2)";
+    TunnelFromPod = 48, "tunnel_from_pod" => "would reach a node's tunnel port without having been wrapped by this node";
 }
 
 #[cfg(test)]
