@@ -126,7 +126,9 @@ impl FlowCache {
             *age = if w == way { 0 } else { age.saturating_add(1) };
         }
         ways.tags[way] = tag(hash);
-        self.entries[set * WAYS + way].replace(entry).and_then(|old| old.basis.link())
+        self.entries[set * WAYS + way]
+            .replace(entry)
+            .and_then(|old| old.basis.link())
     }
 
     pub(crate) fn remove(&mut self, place: Place) -> Option<Link> {

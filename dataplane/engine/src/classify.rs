@@ -52,7 +52,11 @@ impl Engine {
     pub(crate) fn classify(&self, cx: Context<'_>, mut frame: Frame) -> Classified {
         let Some(port) = cx.snapshot.parts.ports.get(frame.meta.ingress) else {
             let nothing_yet = cx.snapshot.parts.ports.is_empty();
-            let reason = if nothing_yet { DropReason::NoConfiguration } else { DropReason::PortGone };
+            let reason = if nothing_yet {
+                DropReason::NoConfiguration
+            } else {
+                DropReason::PortGone
+            };
             return Classified::Dropped(frame, reason);
         };
         // Everything is judged by the first segment, so nothing may hide in others.

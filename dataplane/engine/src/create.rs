@@ -133,9 +133,7 @@ fn may_begin(
     // Masqueraded to our address it would pass for ours at the peer, with any inner source.
     let tunnel = item.parsed.tuple.proto == Proto::UDP && port == node.tunnel_port && !node.in_cluster(server);
     match item.ingress {
-        Ingress::Pod | Ingress::Tunnel(_) | Ingress::Outside if tunnel => {
-            Err(Refusal::Drop(DropReason::TunnelFromPod))
-        }
+        Ingress::Pod | Ingress::Tunnel(_) | Ingress::Outside if tunnel => Err(Refusal::Drop(DropReason::TunnelFromPod)),
         Ingress::Outside if !service => Err(Refusal::Drop(DropReason::NoConnection)),
         Ingress::Tunnel(_) if !service && !local => Err(Refusal::Drop(DropReason::Loop)),
         Ingress::Host if way == Way::Port(node.host_port) => Err(Refusal::Drop(DropReason::Loop)),

@@ -158,12 +158,22 @@ fn one_caller_cuts_and_a_packet_that_may_pass_again_undoes_it() {
     };
     assert!(table.cut(id) && !table.cut(id));
     assert_eq!(table.state(id), Some(ConnState::UdpUnreplied));
-    assert_eq!(table.advance(id, Direction::Reply, Proto::UDP, 0), Some(ConnState::UdpReplied));
+    assert_eq!(
+        table.advance(id, Direction::Reply, Proto::UDP, 0),
+        Some(ConnState::UdpReplied)
+    );
     assert!(table.cut(id));
     table.remove(id);
     assert!(!table.cut(id));
     let life = table.cells[id.index as usize].life();
-    assert_eq!(life, Life { incarnation: id.incarnation + 1, state: None, cut: false });
+    assert_eq!(
+        life,
+        Life {
+            incarnation: id.incarnation + 1,
+            state: None,
+            cut: false
+        }
+    );
 }
 
 /// Threads race to enter the same connections, look them up from both sides, and take them out again.
@@ -196,7 +206,10 @@ fn races_have_one_winner_and_nothing_is_seen_half() {
                             other => panic!("{other:?}"),
                         };
                         assert_eq!(decided.original, mine.original);
-                        for (at, direction) in [(decided.original, Direction::Original), (decided.reply, Direction::Reply)] {
+                        for (at, direction) in [
+                            (decided.original, Direction::Original),
+                            (decided.reply, Direction::Reply),
+                        ] {
                             assert_eq!(table.lookup(&at), Some((id, decided, direction)));
                         }
                         table.touch(id, Direction::Original, 2, 1, 1);
@@ -217,10 +230,16 @@ fn races_have_one_winner_and_nothing_is_seen_half() {
         }
     });
     let counts = |of: &[AtomicUsize]| of.iter().map(|n| n.load(Ordering::Relaxed)).collect::<HashSet<_>>();
-    assert_eq!((counts(&winners), counts(&removed)), (HashSet::from([1]), HashSet::from([1])));
+    assert_eq!(
+        (counts(&winners), counts(&removed)),
+        (HashSet::from([1]), HashSet::from([1]))
+    );
     assert!(table.is_empty());
     let free = (0..64).filter(|n| {
-        matches!(table.insert(&record(tuple(*n, 5), tuple(5, *n)), ConnState::Icmp, 3), Inserted::Won(_))
+        matches!(
+            table.insert(&record(tuple(*n, 5), tuple(5, *n)), ConnState::Icmp, 3),
+            Inserted::Won(_)
+        )
     });
     assert_eq!(free.count(), 64, "every record came home");
 }

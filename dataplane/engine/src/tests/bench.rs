@@ -32,7 +32,8 @@ pub(super) struct Ports {
 
 impl Egress for Ports {
     fn send(&mut self, pools: &mut Pools, port: PortSlot, frame: Frame) {
-        self.counters.transmit(port, port == HOST, 1, frame.buf.total_len() as u64);
+        self.counters
+            .transmit(port, port == HOST, 1, frame.buf.total_len() as u64);
         assert!(frame.buf.next().is_none());
         let bytes = frame.buf.bytes().to_vec();
         self.sent.push(Sent {
@@ -162,20 +163,20 @@ impl Bench {
     }
 
     /// From a pod; what left.
-    pub(super) fn from_pod(&mut self, pod: Who, packet: &Packet) -> Vec<Sent> {
+    pub(super) fn pod_sends(&mut self, pod: Who, packet: &Packet) -> Vec<Sent> {
         self.send(pod.slot, &packet.clone().between(pod.mac, GATEWAY_MAC).frame())
     }
 
-    pub(super) fn from_outside(&mut self, packet: &Packet) -> Vec<Sent> {
+    pub(super) fn outside_sends(&mut self, packet: &Packet) -> Vec<Sent> {
         self.send(UPLINK, &packet.clone().between(ROUTER_MAC, UPLINK_MAC).frame())
     }
 
-    pub(super) fn from_host(&mut self, packet: &Packet) -> Vec<Sent> {
+    pub(super) fn host_sends(&mut self, packet: &Packet) -> Vec<Sent> {
         self.send(HOST, &packet.clone().between(HOST_MAC, GATEWAY_MAC).frame())
     }
 
     /// Through the tunnel, over the underlay of the packet's own family.
-    pub(super) fn from_tunnel(&mut self, packet: &Packet) -> Vec<Sent> {
+    pub(super) fn tunnel_sends(&mut self, packet: &Packet) -> Vec<Sent> {
         self.send(UPLINK, &wrapped(packet))
     }
 
@@ -203,7 +204,11 @@ impl Drop for Bench {
 }
 
 pub(super) fn frame(pools: &mut Pools, meta: Meta, bytes: &[u8]) -> Frame {
-    let pool = if bytes.len() > 1700 { &mut pools.large } else { &mut pools.small };
+    let pool = if bytes.len() > 1700 {
+        &mut pools.large
+    } else {
+        &mut pools.small
+    };
     let mut buf = pool.alloc().expect("a free frame");
     buf.extend(bytes.len()).expect("room").copy_from_slice(bytes);
     Frame { buf, meta }
@@ -252,11 +257,12 @@ pub(super) fn expect_outside(sent: &[Sent], want: Packet) {
 pub(super) fn expect_in_tunnel(sent: &[Sent], want: Packet) {
     let got = only(sent);
     assert_eq!(got.port, UPLINK);
-    assert_eq!(got.bytes, in_tunnel(&want, &want.tuple(), &got.bytes), "want {want:?}");
+    let flow = want.tuple();
+    assert_eq!(got.bytes, in_tunnel(want, &flow, &got.bytes));
 }
 
 /// The packet of this flow as this node wraps it, with the outer identification that `like` has.
-pub(super) fn in_tunnel(want: &Packet, flow: &Tuple, like: &[u8]) -> Vec<u8> {
+pub(super) fn in_tunnel(want: Packet, flow: &Tuple, like: &[u8]) -> Vec<u8> {
     let v4 = want.is_v4();
     let family = usize::from(!v4);
     let source = sluice_vxlan::source_port(flow.stable_hash());
@@ -265,7 +271,7 @@ pub(super) fn in_tunnel(want: &Packet, flow: &Tuple, like: &[u8]) -> Vec<u8> {
     outer.dont_fragment = false;
     outer.tos = want.tos & 3;
     let outer = outer.between(UPLINK_MAC, ROUTER_MAC);
-    let inner = want.clone().between(OUR_VTEP[family], PEER_VTEP[family]);
+    let inner = want.between(OUR_VTEP[family], PEER_VTEP[family]);
     Wrapping { outer, vni: VNI }.around(&inner.frame())
 }
 

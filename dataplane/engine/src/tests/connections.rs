@@ -14,27 +14,45 @@ fn tcp(flags: u8) -> Packet {
 }
 
 fn open(bench: &mut Bench) {
-    bench.from_pod(A, &tcp(SYN));
-    bench.from_pod(B, &tcp(SYN).reply());
+    bench.pod_sends(A, &tcp(SYN));
+    bench.pod_sends(B, &tcp(SYN).reply());
     assert_eq!(states(bench), [ConnState::SynReceived]);
-    bench.from_pod(A, &tcp(ACK));
+    bench.pod_sends(A, &tcp(ACK));
     assert_eq!(states(bench), [ConnState::Established]);
 }
+
+/// Brings a connection into some state.
+type Begin<'a> = &'a dyn Fn(&mut Bench);
 
 #[test]
 fn silence_ends_each_state_after_its_time() {
     let udp = || Packet::udp((A.addr(true), 1000), (B.addr(true), 80));
-    let steps: [(&dyn Fn(&mut Bench), u64); 6] = [
-        (&|b| drop(b.from_pod(A, &udp())), 30),
-        (&|b| { b.from_pod(A, &udp()); b.from_pod(B, &udp().reply()); }, 120),
-        (&|b| drop(b.from_pod(A, &tcp(SYN))), 60),
+    let steps: [(Begin<'_>, u64); 6] = [
+        (&|b| drop(b.pod_sends(A, &udp())), 30),
+        (
+            &|b| {
+                b.pod_sends(A, &udp());
+                b.pod_sends(B, &udp().reply());
+            },
+            120,
+        ),
+        (&|b| drop(b.pod_sends(A, &tcp(SYN))), 60),
         (&open, 7440),
-        (&|b| { open(b); b.from_pod(B, &Packet::tcp((B.addr(true), 80), (A.addr(true), 1000), RST)); }, 10),
-        (&|b| {
-            open(b);
-            b.from_pod(A, &tcp(FIN | ACK));
-            b.from_pod(B, &tcp(FIN | ACK).reply());
-        }, 120),
+        (
+            &|b| {
+                open(b);
+                b.pod_sends(B, &Packet::tcp((B.addr(true), 80), (A.addr(true), 1000), RST));
+            },
+            10,
+        ),
+        (
+            &|b| {
+                open(b);
+                b.pod_sends(A, &tcp(FIN | ACK));
+                b.pod_sends(B, &tcp(FIN | ACK).reply());
+            },
+            120,
+        ),
     ];
     for (n, (begin, seconds)) in steps.into_iter().enumerate() {
         let mut bench = Bench::new();
@@ -52,7 +70,7 @@ fn packets_on_the_fast_path_keep_a_connection_alive() {
     let mut bench = Bench::new();
     let packet = Packet::udp((A.addr(true), 1000), (B.addr(true), 80));
     for _ in 0..10 {
-        assert_eq!(bench.from_pod(A, &packet).len(), 1);
+        assert_eq!(bench.pod_sends(A, &packet).len(), 1);
         bench.wait(20 * SECOND);
     }
     assert_eq!(bench.counters().events.connections_created.get(), 1);
@@ -62,7 +80,7 @@ fn packets_on_the_fast_path_keep_a_connection_alive() {
     bench.wait(11 * SECOND);
     assert_eq!(bench.shared.connections.len(), 0);
     // The entry in the cache is no connection.
-    assert_eq!(bench.from_pod(A, &packet).len(), 1);
+    assert_eq!(bench.pod_sends(A, &packet).len(), 1);
     assert_eq!(bench.counters().events.connections_created.get(), 2);
 }
 
@@ -72,20 +90,20 @@ fn data_of_an_open_or_half_closed_connection_takes_the_fast_path() {
     open(&mut bench);
     let answer = tcp(ACK).reply();
     let hits = |bench: &Bench| bench.counters().events.cache_hits.get();
-    bench.from_pod(B, &answer);
+    bench.pod_sends(B, &answer);
     let before = hits(&bench);
     for _ in 0..4 {
-        expect_at_pod(&bench.from_pod(B, &answer), A, answer.clone().hop());
+        expect_at_pod(&bench.pod_sends(B, &answer), A, answer.clone().hop());
     }
     assert_eq!(hits(&bench), before + 4);
-    bench.from_pod(A, &tcp(FIN | ACK));
+    bench.pod_sends(A, &tcp(FIN | ACK));
     assert_eq!(states(&bench), [ConnState::FinOriginal]);
     let before = hits(&bench);
     for _ in 0..4 {
-        bench.from_pod(B, &answer);
+        bench.pod_sends(B, &answer);
     }
     assert_eq!(hits(&bench), before + 4);
-    bench.from_pod(B, &tcp(FIN | ACK).reply());
+    bench.pod_sends(B, &tcp(FIN | ACK).reply());
     assert_eq!(states(&bench), [ConnState::TimeWait]);
 }
 
@@ -96,8 +114,14 @@ fn endpoints_count_their_connections() {
     let mut bench = Bench::with(world, 1);
     let slot = EndpointSlot(u32::from(B.mac.0[5]) * 8);
     for port in 0..5 {
-        bench.from_pod(A, &Packet::tcp((A.addr(true), 1000 + port), (SERVICE.addr(true), 80), SYN));
-        bench.from_pod(A, &Packet::tcp((A.addr(true), 1000 + port), (SERVICE.addr(true), 80), SYN));
+        bench.pod_sends(
+            A,
+            &Packet::tcp((A.addr(true), 1000 + port), (SERVICE.addr(true), 80), SYN),
+        );
+        bench.pod_sends(
+            A,
+            &Packet::tcp((A.addr(true), 1000 + port), (SERVICE.addr(true), 80), SYN),
+        );
     }
     assert_eq!(bench.shared.runtime.connections(slot), 5);
     bench.wait(61 * SECOND);
@@ -109,11 +133,11 @@ fn a_full_table_refuses_and_recovers() {
     let mut bench = Bench::new();
     let packet = |n: u16| Packet::udp((A.addr(true), n), (B.addr(true), 80));
     for n in 0..256 {
-        assert_eq!(bench.from_pod(A, &packet(n)).len(), 1);
+        assert_eq!(bench.pod_sends(A, &packet(n)).len(), 1);
     }
-    assert_eq!(bench.from_pod(A, &packet(256)), []);
+    assert_eq!(bench.pod_sends(A, &packet(256)), []);
     assert_eq!(bench.dropped(sluice_wire::DropReason::ConnectionTableFull), 1);
-    assert_eq!(bench.from_pod(A, &packet(0)).len(), 1);
+    assert_eq!(bench.pod_sends(A, &packet(0)).len(), 1);
     bench.wait(31 * SECOND);
-    assert_eq!(bench.from_pod(A, &packet(256)).len(), 1);
+    assert_eq!(bench.pod_sends(A, &packet(256)).len(), 1);
 }

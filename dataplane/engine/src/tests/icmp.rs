@@ -1,9 +1,10 @@
 //! ICMP errors of others about connections that we translate.
 
-use super::bench::{Bench, coming, expect_at_pod, in_tunnel, expect_outside, source_of, wrapped};
+use super::bench::{Bench, coming, expect_at_pod, expect_outside, in_tunnel, source_of, wrapped};
 use super::packet::{Packet, SYN};
 use super::world::{
-    A, B, GATEWAY_MAC, NODE, NODE_PORT, OUR_VTEP, OUTSIDE, PEER_VTEP, REMOTE, ROUTER_MAC, SERVICE, UPLINK, UPLINK_MAC, World,
+    A, B, GATEWAY_MAC, NODE, NODE_PORT, OUR_VTEP, OUTSIDE, PEER_VTEP, REMOTE, ROUTER_MAC, SERVICE, UPLINK, UPLINK_MAC,
+    World,
 };
 use sluice_wire::{Addr, DropReason};
 
@@ -22,21 +23,25 @@ fn too_big(v4: bool, from: Addr, to: Addr, about: &Packet) -> Packet {
 #[test]
 fn a_routers_error_about_a_masqueraded_packet_reaches_the_pod() {
     for v4 in [true, false] {
-        let router = if v4 { Addr::v4([198, 51, 100, 9]) } else { Addr::v6([0x20; 16]) };
+        let router = if v4 {
+            Addr::v4([198, 51, 100, 9])
+        } else {
+            Addr::v6([0x20; 16])
+        };
         for packet in [
             Packet::tcp((A.addr(v4), 1000), (OUTSIDE.addr(v4), 443), SYN),
             Packet::udp((A.addr(v4), 1000), (OUTSIDE.addr(v4), 53)),
             Packet::ping(A.addr(v4), OUTSIDE.addr(v4), 7),
         ] {
             let mut bench = Bench::new();
-            let source = source_of(&bench.from_pod(A, &packet), 0);
+            let source = source_of(&bench.pod_sends(A, &packet), 0);
             let mut seen = packet.clone().from(source).hop();
             if packet.l4 == super::packet::L4::EchoRequest {
                 seen.dst.1 = source.1;
             }
             let error = too_big(v4, router, NODE.addr(v4), &seen);
             let want = too_big(v4, router, A.addr(v4), &packet.clone().hop());
-            expect_at_pod(&bench.from_outside(&error), A, want.hop());
+            expect_at_pod(&bench.outside_sends(&error), A, want.hop());
         }
     }
 }
@@ -51,11 +56,22 @@ fn an_endpoints_own_error_comes_in_the_services_name() {
             let mut bench = Bench::with(world, 1);
             let packet = Packet::udp((A.addr(v4), 1000), (SERVICE.addr(v4), 80));
             let seen = packet.clone().to((by.addr(v4), 8080)).hop();
-            assert_eq!(bench.from_pod(A, &packet).len(), 1);
+            assert_eq!(bench.pod_sends(A, &packet).len(), 1);
             let code = if v4 { (3, 3) } else { (1, 4) };
             let error = Packet::icmp(by.addr(v4), A.addr(v4), code.0, code.1, [0; 4], &quote(&seen));
-            let want = Packet::icmp(SERVICE.addr(v4), A.addr(v4), code.0, code.1, [0; 4], &quote(&packet.hop()));
-            let sent = if tunnel { bench.from_tunnel(&error) } else { bench.from_pod(B, &error) };
+            let want = Packet::icmp(
+                SERVICE.addr(v4),
+                A.addr(v4),
+                code.0,
+                code.1,
+                [0; 4],
+                &quote(&packet.hop()),
+            );
+            let sent = if tunnel {
+                bench.tunnel_sends(&error)
+            } else {
+                bench.pod_sends(B, &error)
+            };
             expect_at_pod(&sent, A, want.hop());
         }
     }
@@ -68,18 +84,22 @@ fn an_error_about_a_reply_goes_back_through_the_tunnel() {
     world.serve(&[REMOTE]);
     let mut bench = Bench::with(world, 1);
     let request = Packet::udp((OUTSIDE.addr(v4), 1000), (NODE.addr(v4), NODE_PORT));
-    let source = source_of(&bench.from_outside(&request), 50);
+    let source = source_of(&bench.outside_sends(&request), 50);
     let seen = request.clone().from(source).to((REMOTE.addr(v4), 8080));
     let answered = request.reply().hop();
-    expect_outside(&bench.from_tunnel(&seen.reply()), answered.clone());
+    expect_outside(&bench.tunnel_sends(&seen.reply()), answered.clone());
     let router = Addr::v4([198, 51, 100, 9]);
     let error = too_big(v4, router, NODE.addr(v4), &answered);
     let want = too_big(v4, router, REMOTE.addr(v4), &seen.reply().hop());
     // It takes the way of the flow that it is about.
     let flow = seen.reply().reply().from((NODE.addr(v4), 0)).tuple();
-    let sent = bench.from_outside(&error);
-    let leaving = sluice_wire::Tuple { src: source.0, sport: source.1, ..flow };
-    assert_eq!(sent[0].bytes, in_tunnel(&want.hop(), &leaving, &sent[0].bytes));
+    let sent = bench.outside_sends(&error);
+    let leaving = sluice_wire::Tuple {
+        src: source.0,
+        sport: source.1,
+        ..flow
+    };
+    assert_eq!(sent[0].bytes, in_tunnel(want.hop(), &leaving, &sent[0].bytes));
 }
 
 #[test]
@@ -87,10 +107,12 @@ fn only_who_could_have_sent_the_packets_may_send_errors_about_them() {
     let v4 = true;
     let mut bench = Bench::new();
     let packet = Packet::udp((A.addr(v4), 1000), (REMOTE.addr(v4), 2000));
-    bench.from_pod(A, &packet);
+    bench.pod_sends(A, &packet);
     let about = packet.clone().hop();
     // B is honest about its address, and has nothing to do with it.
-    let by_b = too_big(v4, B.addr(v4), A.addr(v4), &about).between(B.mac, GATEWAY_MAC).frame();
+    let by_b = too_big(v4, B.addr(v4), A.addr(v4), &about)
+        .between(B.mac, GATEWAY_MAC)
+        .frame();
     bench.refused(B.slot, &by_b, DropReason::SpoofedSource);
     let from_outside = too_big(v4, OUTSIDE.addr(v4), A.addr(v4), &about).between(ROUTER_MAC, UPLINK_MAC);
     bench.refused(UPLINK, &from_outside.frame(), DropReason::SpoofedSource);
@@ -104,7 +126,7 @@ fn errors_about_nothing_we_know_end_here() {
     let packet = Packet::udp((A.addr(true), 1000), (REMOTE.addr(true), 2000));
     let error = too_big(true, REMOTE.addr(true), A.addr(true), &packet);
     bench.refused(UPLINK, &wrapped(&error), DropReason::IcmpUnrelated);
-    bench.from_pod(A, &packet);
+    bench.pod_sends(A, &packet);
     let mut cut = error.clone();
     for len in [0, 1, 19, 20, 27] {
         cut.payload.truncate(28);
@@ -113,8 +135,11 @@ fn errors_about_nothing_we_know_end_here() {
     }
     let last_hop = error.clone().ttl(1);
     bench.refused(UPLINK, &wrapped(&last_hop), DropReason::TtlExceeded);
-    let big = Packet { payload: [&error.payload[..], &[0; 1420]].concat(), ..error };
-    let inner = big.clone().between(PEER_VTEP[0], OUR_VTEP[0]).frame();
+    let big = Packet {
+        payload: [&error.payload[..], &[0; 1420]].concat(),
+        ..error
+    };
+    let inner = big.between(PEER_VTEP[0], OUR_VTEP[0]).frame();
     bench.change(|w| w.ports.get_mut(&A.slot.0).unwrap().mtu = 1400);
     bench.refused(UPLINK, &coming(true).around(&inner), DropReason::TooBig);
 }

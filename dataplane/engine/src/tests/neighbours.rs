@@ -52,35 +52,77 @@ fn pods_are_told_that_everybody_is_behind_the_gateway() {
 fn who_asks_for_its_own_address_hears_nothing() {
     let mut bench = Bench::new();
     let nobody = (A.mac, Addr::v4([0; 4]));
-    for frame in [arp(1, nobody, A.addr(true)), arp(1, (A.mac, A.addr(true)), A.addr(true)), arp(2, (A.mac, A.addr(true)), B.addr(true))] {
+    for frame in [
+        arp(1, nobody, A.addr(true)),
+        arp(1, (A.mac, A.addr(true)), A.addr(true)),
+        arp(2, (A.mac, A.addr(true)), B.addr(true)),
+    ] {
         bench.refused(A.slot, &frame, DropReason::ArpNotForUs);
     }
     let nobody = (A.mac, Addr::v6([0; 16]));
     for target in [A, B] {
-        bench.refused(A.slot, &solicit(nobody, target.addr(false)).frame(), DropReason::NdpNotForUs);
+        bench.refused(
+            A.slot,
+            &solicit(nobody, target.addr(false)).frame(),
+            DropReason::NdpNotForUs,
+        );
     }
-    bench.refused(A.slot, &solicit((A.mac, A.addr(false)), A.addr(false)).frame(), DropReason::NdpNotForUs);
+    bench.refused(
+        A.slot,
+        &solicit((A.mac, A.addr(false)), A.addr(false)).frame(),
+        DropReason::NdpNotForUs,
+    );
     let hops = solicit((A.mac, A.addr(false)), B.addr(false)).ttl(254);
     bench.refused(A.slot, &hops.frame(), DropReason::NdpMalformed);
     let mut sum = solicit((A.mac, A.addr(false)), B.addr(false)).frame();
     *sum.last_mut().unwrap() ^= 1;
     bench.refused(A.slot, &sum, DropReason::TransportChecksum);
     // With another's MAC.
-    bench.refused(A.slot, &arp(1, (B.mac, A.addr(true)), OUTSIDE.addr(true)), DropReason::ArpNotForUs);
-    bench.refused(A.slot, &solicit((B.mac, A.addr(false)), OUTSIDE.addr(false)).frame(), DropReason::SpoofedMac);
+    bench.refused(
+        A.slot,
+        &arp(1, (B.mac, A.addr(true)), OUTSIDE.addr(true)),
+        DropReason::ArpNotForUs,
+    );
+    bench.refused(
+        A.slot,
+        &solicit((B.mac, A.addr(false)), OUTSIDE.addr(false)).frame(),
+        DropReason::SpoofedMac,
+    );
 }
 
 #[test]
 fn the_host_is_told_of_pods_and_the_wire_of_nothing() {
     let mut bench = Bench::new();
-    assert_eq!(bench.send(HOST, &arp(1, (HOST_MAC, BASE.addr(true)), A.addr(true))).len(), 1);
-    assert_eq!(bench.send(HOST, &solicit((HOST_MAC, BASE.addr(false)), A.addr(false)).frame()).len(), 1);
+    assert_eq!(
+        bench
+            .send(HOST, &arp(1, (HOST_MAC, BASE.addr(true)), A.addr(true)))
+            .len(),
+        1
+    );
+    assert_eq!(
+        bench
+            .send(HOST, &solicit((HOST_MAC, BASE.addr(false)), A.addr(false)).frame())
+            .len(),
+        1
+    );
     for own in [BASE, NODE] {
-        bench.refused(HOST, &arp(1, (HOST_MAC, OUTSIDE.addr(true)), own.addr(true)), DropReason::ArpNotForUs);
+        bench.refused(
+            HOST,
+            &arp(1, (HOST_MAC, OUTSIDE.addr(true)), own.addr(true)),
+            DropReason::ArpNotForUs,
+        );
     }
     let router = super::world::ROUTER_MAC;
-    bench.refused(UPLINK, &arp(1, (router, OUTSIDE.addr(true)), A.addr(true)), DropReason::ArpNotForUs);
-    bench.refused(UPLINK, &solicit((router, OUTSIDE.addr(false)), A.addr(false)).frame(), DropReason::NdpNotForUs);
+    bench.refused(
+        UPLINK,
+        &arp(1, (router, OUTSIDE.addr(true)), A.addr(true)),
+        DropReason::ArpNotForUs,
+    );
+    bench.refused(
+        UPLINK,
+        &solicit((router, OUTSIDE.addr(false)), A.addr(false)).frame(),
+        DropReason::NdpNotForUs,
+    );
 }
 
 fn unresolved() -> (Bench, Packet, Packet) {
@@ -95,7 +137,7 @@ fn unresolved() -> (Bench, Packet, Packet) {
 #[test]
 fn held_packets_leave_when_the_neighbour_appears() {
     let (mut bench, packet, seen) = unresolved();
-    assert_eq!(bench.from_pod(A, &packet), []);
+    assert_eq!(bench.pod_sends(A, &packet), []);
     assert_eq!(bench.workers[0].out.asked, [Addr::v4([192, 0, 2, 254])]);
     assert_eq!(bench.wait(SECOND), []);
     assert_eq!(bench.counters().held.get().0, 1);
@@ -107,7 +149,7 @@ fn held_packets_leave_when_the_neighbour_appears() {
 #[test]
 fn held_packets_are_dropped_after_three_seconds_whatever_else_changes() {
     let (mut bench, packet, _) = unresolved();
-    bench.from_pod(A, &packet);
+    bench.pod_sends(A, &packet);
     for n in 0..3 {
         bench.change(|w| w.serve(if n % 2 == 0 { &[B] } else { &[A] }));
         assert_eq!(bench.wait(SECOND), []);
@@ -122,7 +164,7 @@ fn held_packets_are_dropped_after_three_seconds_whatever_else_changes() {
 fn few_packets_are_held() {
     let (mut bench, packet, seen) = unresolved();
     for port in 0..70 {
-        bench.from_pod(A, &packet.clone().to((OUTSIDE.addr(true), port)));
+        bench.pod_sends(A, &packet.clone().to((OUTSIDE.addr(true), port)));
     }
     assert_eq!(bench.counters().held.get().0, 64);
     assert_eq!(bench.dropped(DropReason::HeldTooMany), 6);
@@ -135,7 +177,7 @@ fn few_packets_are_held() {
 #[test]
 fn what_waited_is_judged_by_the_rules_of_the_day() {
     let (mut bench, packet, _) = unresolved();
-    bench.from_pod(A, &packet);
+    bench.pod_sends(A, &packet);
     bench.change(|w| {
         w.routes.insert(prefix("0.0.0.0/0"), Route::Direct(ROUTER));
         w.policies = vec![super::world::egress("a", vec![])];
@@ -143,13 +185,13 @@ fn what_waited_is_judged_by_the_rules_of_the_day() {
     assert_eq!(bench.wait(SECOND), []);
     assert_eq!(bench.dropped(DropReason::PolicyEgress), 1);
     bench.change(|w| w.policies.clear());
-    bench.from_pod(A, &packet);
+    bench.pod_sends(A, &packet);
     let gone: Who = A;
     bench.change(|w| {
         let next_hop = NODE.addr(true);
         w.routes.insert(prefix("0.0.0.0/0"), Route::Unresolved { next_hop });
     });
-    bench.from_pod(A, &packet);
+    bench.pod_sends(A, &packet);
     bench.change(|w| w.remove_pod(gone));
     assert_eq!(bench.wait(SECOND), []);
     assert_eq!(bench.dropped(DropReason::SpoofedSource), 1);

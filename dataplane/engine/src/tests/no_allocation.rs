@@ -30,9 +30,14 @@ fn measure(bench: &mut Bench, meta: Meta, bytes: &[u8]) -> (u64, u64) {
     let hits = w.engine.counters().events.cache_hits.get();
     let snapshot = &bench.snapshot;
     let counted = allocation_counter::measure(|| {
-        w.engine.process(snapshot, bench.now_ns, &mut w.pools, &mut rx, &mut out);
+        w.engine
+            .process(snapshot, bench.now_ns, &mut w.pools, &mut rx, &mut out);
     });
-    assert_eq!(w.engine.counters().events.cache_hits.get(), hits + count as u64, "all of them hits");
+    assert_eq!(
+        w.engine.counters().events.cache_hits.get(),
+        hits + count as u64,
+        "all of them hits"
+    );
     (out.0, counted.count_total)
 }
 
@@ -45,8 +50,8 @@ fn steady_state_burst_allocates_nothing() {
         let mut bench = Bench::with(world, 1);
         let to = |dst: (Addr, u16)| Packet::udp((A.addr(v4), 40001), dst).between(A.mac, GATEWAY_MAC);
         let tcp = |flags| Packet::tcp((A.addr(v4), 40001), (B.addr(v4), 80), flags).between(A.mac, GATEWAY_MAC);
-        bench.from_pod(A, &tcp(SYN));
-        bench.from_pod(B, &tcp(SYN).reply());
+        bench.pod_sends(A, &tcp(SYN));
+        bench.pod_sends(B, &tcp(SYN).reply());
         let reply = to((OUTSIDE.addr(v4), 53)).from((NODE.addr(v4), 40001)).reply();
         let denied = Packet::udp((B.addr(v4), 1), (A.addr(v4), 1)).between(B.mac, GATEWAY_MAC);
         let cases = [
@@ -54,7 +59,12 @@ fn steady_state_burst_allocates_nothing() {
             ("tcp", A.slot, tcp(ACK).frame(), 64),
             ("service", A.slot, to((SERVICE.addr(v4), 80)).frame(), 64),
             ("into the tunnel", A.slot, to((REMOTE.addr(v4), 80)).frame(), 64),
-            ("out of the tunnel", UPLINK, wrapped(&to((REMOTE.addr(v4), 80)).reply()), 64),
+            (
+                "out of the tunnel",
+                UPLINK,
+                wrapped(&to((REMOTE.addr(v4), 80)).reply()),
+                64,
+            ),
             ("outside", A.slot, to((OUTSIDE.addr(v4), 53)).frame(), 64),
             ("from outside", UPLINK, reply.frame(), 64),
             ("denied", B.slot, denied.frame(), 0),
@@ -73,9 +83,17 @@ fn cutting_super_frames_into_the_tunnel_allocates_nothing() {
     let mut bench = Bench::new();
     let packet = Packet::udp((A.addr(true), 1), (REMOTE.addr(true), 2)).with(vec![1; 9000]);
     let bytes = packet.between(A.mac, GATEWAY_MAC).frame();
-    let gso = Some(Gso { kind: GsoKind::Udp, size: 1000, ecn: false });
+    let gso = Some(Gso {
+        kind: GsoKind::Udp,
+        size: 1000,
+        ecn: false,
+    });
     let checksum = Checksum::Partial { start: 34, offset: 6 };
-    let meta = Meta { gso, checksum, ..Meta::from_port(A.slot) };
+    let meta = Meta {
+        gso,
+        checksum,
+        ..Meta::from_port(A.slot)
+    };
     bench.burst(0, &[(meta, &bytes)]);
     assert_eq!(measure_balanced(&mut bench, meta, &bytes), (36, 0));
 }
@@ -86,7 +104,11 @@ fn measure_balanced(bench: &mut Bench, meta: Meta, bytes: &[u8]) -> (u64, u64) {
     assert_eq!(before, (0, 0));
     let result = measure(bench, meta, bytes);
     let (frames, missing) = bench.counters().imbalance();
-    assert_eq!(frames, i128::from(result.0), "what left is all that is not accounted for");
+    assert_eq!(
+        frames,
+        i128::from(result.0),
+        "what left is all that is not accounted for"
+    );
     bench.counters().transmit(UPLINK, false, frames as u64, missing as u64);
     result
 }

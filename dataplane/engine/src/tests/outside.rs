@@ -14,7 +14,7 @@ fn pods_leave_with_the_nodes_address_and_are_answered() {
             Packet::ping(A.addr(v4), OUTSIDE.addr(v4), 7),
         ] {
             let mut bench = Bench::new();
-            let sent = bench.from_pod(A, &packet);
+            let sent = bench.pod_sends(A, &packet);
             let source = source_of(&sent, 0);
             assert_eq!(source.0, NODE.addr(v4));
             assert!((40000..=40099).contains(&source.1), "{source:?}");
@@ -26,7 +26,7 @@ fn pods_leave_with_the_nodes_address_and_are_answered() {
             let reply = seen.reply();
             let mut answer = reply.clone().to(packet.src);
             answer.src.1 = packet.dst.1;
-            expect_at_pod(&bench.from_outside(&reply), A, answer.hop());
+            expect_at_pod(&bench.outside_sends(&reply), A, answer.hop());
         }
     }
 }
@@ -35,13 +35,17 @@ fn pods_leave_with_the_nodes_address_and_are_answered() {
 fn two_pods_with_one_port_are_told_apart() {
     let (v4, dst) = (true, (OUTSIDE.addr(true), 53));
     let mut bench = Bench::new();
-    let from_a = source_of(&bench.from_pod(A, &Packet::udp((A.addr(v4), 40050), dst)), 0);
-    let from_b = source_of(&bench.from_pod(B, &Packet::udp((B.addr(v4), 40050), dst)), 0);
+    let from_a = source_of(&bench.pod_sends(A, &Packet::udp((A.addr(v4), 40050), dst)), 0);
+    let from_b = source_of(&bench.pod_sends(B, &Packet::udp((B.addr(v4), 40050), dst)), 0);
     assert_eq!(from_a, (NODE.addr(v4), 40050), "an owned port is kept");
     assert_ne!(from_a, from_b);
     for (pod, source) in [(A, from_a), (B, from_b)] {
         let reply = Packet::udp(dst, source);
-        expect_at_pod(&bench.from_outside(&reply), pod, reply.clone().to((pod.addr(v4), 40050)).hop());
+        expect_at_pod(
+            &bench.outside_sends(&reply),
+            pod,
+            reply.clone().to((pod.addr(v4), 40050)).hop(),
+        );
     }
 }
 
@@ -50,13 +54,15 @@ fn used_up_ports_are_a_reason() {
     let mut bench = Bench::new();
     let dst = (OUTSIDE.addr(true), 53);
     for port in 0..100 {
-        assert_eq!(bench.from_pod(A, &Packet::udp((A.addr(true), port), dst)).len(), 1);
+        assert_eq!(bench.pod_sends(A, &Packet::udp((A.addr(true), port), dst)).len(), 1);
     }
-    let one_more = Packet::udp((A.addr(true), 100), dst).between(A.mac, GATEWAY_MAC).frame();
+    let one_more = Packet::udp((A.addr(true), 100), dst)
+        .between(A.mac, GATEWAY_MAC)
+        .frame();
     bench.refused(A.slot, &one_more, DropReason::SnatPortsExhausted);
     // Towards another destination they are free.
     let elsewhere = Packet::udp((A.addr(true), 100), (OUTSIDE.addr(true), 54));
-    assert_eq!(bench.from_pod(A, &elsewhere).len(), 1);
+    assert_eq!(bench.pod_sends(A, &elsewhere).len(), 1);
 }
 
 #[test]
@@ -64,9 +70,9 @@ fn the_hosts_own_traffic_keeps_its_address() {
     for v4 in [true, false] {
         let mut bench = Bench::new();
         let packet = Packet::udp((NODE.addr(v4), 1000), (OUTSIDE.addr(v4), 53));
-        expect_outside(&bench.from_host(&packet), packet.clone());
+        expect_outside(&bench.host_sends(&packet), packet.clone());
         let reply = packet.reply();
-        expect_at_host(&bench.from_outside(&reply), reply);
+        expect_at_host(&bench.outside_sends(&reply), reply);
     }
 }
 
@@ -90,7 +96,7 @@ fn a_pod_cannot_make_tunnel_packets_in_the_nodes_name() {
             bench.refused(A.slot, &frame, DropReason::TunnelFromPod);
         }
         let to_pod = Packet::udp((A.addr(v4), 1000), (B.addr(v4), TUNNEL_PORT));
-        expect_at_pod(&bench.from_pod(A, &to_pod), B, to_pod.clone().hop());
+        expect_at_pod(&bench.pod_sends(A, &to_pod), B, to_pod.clone().hop());
     }
 }
 
@@ -99,9 +105,13 @@ fn a_protocol_without_ports_has_one_connection_a_destination() {
     let mut bench = Bench::new();
     // ICMP timestamp: no identifier that we would translate.
     let ask = |pod: super::world::Who| Packet::icmp(pod.addr(true), OUTSIDE.addr(true), 13, 0, [0; 4], &[0; 12]);
-    expect_outside(&bench.from_pod(A, &ask(A)), ask(A).from((NODE.addr(true), 0)).hop());
+    expect_outside(&bench.pod_sends(A, &ask(A)), ask(A).from((NODE.addr(true), 0)).hop());
     let answer = Packet::icmp(OUTSIDE.addr(true), NODE.addr(true), 14, 0, [0; 4], &[0; 12]);
-    expect_at_pod(&bench.from_outside(&answer), A, answer.clone().to((A.addr(true), 0)).hop());
+    expect_at_pod(
+        &bench.outside_sends(&answer),
+        A,
+        answer.clone().to((A.addr(true), 0)).hop(),
+    );
     let other = ask(B).between(B.mac, GATEWAY_MAC).frame();
     bench.refused(B.slot, &other, DropReason::SnatPortsExhausted);
 }

@@ -162,10 +162,18 @@ impl Packet {
                 write(builder.tcp_header(tcp).write(&mut out, &self.payload));
             }
             (L4::Udp, _) => write(builder.udp(self.src.1, self.dst.1).write(&mut out, &self.payload)),
-            (L4::EchoRequest, true) => write(builder.icmpv4_echo_request(self.src.1, 3).write(&mut out, &self.payload)),
+            (L4::EchoRequest, true) => write(
+                builder
+                    .icmpv4_echo_request(self.src.1, 3)
+                    .write(&mut out, &self.payload),
+            ),
             (L4::EchoReply, true) => write(builder.icmpv4_echo_reply(self.src.1, 3).write(&mut out, &self.payload)),
             (L4::EchoRequest, false) => {
-                write(builder.icmpv6_echo_request(self.src.1, 3).write(&mut out, &self.payload));
+                write(
+                    builder
+                        .icmpv6_echo_request(self.src.1, 3)
+                        .write(&mut out, &self.payload),
+                );
             }
             (L4::EchoReply, false) => write(builder.icmpv6_echo_reply(self.src.1, 3).write(&mut out, &self.payload)),
             (L4::Icmp { kind, code, rest }, true) => {

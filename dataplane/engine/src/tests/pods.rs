@@ -18,15 +18,15 @@ fn pods_talk_and_the_second_packet_is_a_hit() {
     for v4 in [true, false] {
         for packet in kinds(v4) {
             let mut bench = Bench::new();
-            expect_at_pod(&bench.from_pod(A, &packet), B, packet.clone().hop());
+            expect_at_pod(&bench.pod_sends(A, &packet), B, packet.clone().hop());
             let reply = packet.reply();
-            expect_at_pod(&bench.from_pod(B, &reply), A, reply.hop());
+            expect_at_pod(&bench.pod_sends(B, &reply), A, reply.hop());
             let later = match packet.l4 {
                 super::packet::L4::Tcp { .. } => Packet::tcp(packet.src, packet.dst, ACK),
                 _ => packet.clone(),
             };
             for _ in 0..3 {
-                expect_at_pod(&bench.from_pod(A, &later), B, later.clone().hop());
+                expect_at_pod(&bench.pod_sends(A, &later), B, later.clone().hop());
             }
             assert!(bench.counters().events.cache_hits.get() >= 2, "{packet:?}");
             assert_eq!(bench.counters().events.connections_created.get(), 1);
@@ -44,7 +44,11 @@ fn a_burst_of_a_new_flow_is_decided_once() {
     assert_eq!(bench.counters().events.cache_misses.get(), 64);
     let rows = bench.shared.connections.rows(bench.now_ns, 10);
     assert_eq!(rows.len(), 1);
-    assert_eq!(rows[0].packets, [1, 0], "the others were not put through the connection one by one");
+    assert_eq!(
+        rows[0].packets,
+        [1, 0],
+        "the others were not put through the connection one by one"
+    );
 }
 
 #[test]
@@ -62,15 +66,15 @@ fn the_host_reaches_pods_from_the_base_address_and_from_its_own() {
         let mut bench = Bench::new();
         // Between the host and its pods there is no router, so TTL stays.
         let packet = Packet::tcp((BASE.addr(v4), 5000), (A.addr(v4), 80), SYN);
-        expect_at_pod(&bench.from_host(&packet), A, packet.clone());
+        expect_at_pod(&bench.host_sends(&packet), A, packet.clone());
         let reply = packet.reply();
-        expect_at_host(&bench.from_pod(A, &reply), reply);
+        expect_at_host(&bench.pod_sends(A, &reply), reply);
 
         let packet = Packet::udp((NODE.addr(v4), 20000), (A.addr(v4), 80));
         let seen = packet.clone().from((BASE.addr(v4), 20000));
-        expect_at_pod(&bench.from_host(&packet), A, seen.clone());
+        expect_at_pod(&bench.host_sends(&packet), A, seen.clone());
         let reply = seen.reply();
-        expect_at_host(&bench.from_pod(A, &reply), reply.to((NODE.addr(v4), 20000)));
+        expect_at_host(&bench.pod_sends(A, &reply), reply.to((NODE.addr(v4), 20000)));
     }
 }
 
@@ -79,8 +83,8 @@ fn pods_reach_the_host() {
     for v4 in [true, false] {
         let mut bench = Bench::new();
         let packet = Packet::tcp((A.addr(v4), 5000), (NODE.addr(v4), 22), SYN);
-        expect_at_host(&bench.from_pod(A, &packet), packet.clone());
+        expect_at_host(&bench.pod_sends(A, &packet), packet.clone());
         let reply = packet.reply();
-        expect_at_pod(&bench.from_host(&reply), A, reply);
+        expect_at_pod(&bench.host_sends(&reply), A, reply);
     }
 }

@@ -10,13 +10,22 @@ fn error(v4: bool, (kind, code): (u8, u8), rest: [u8; 4], packet: &Packet) -> Pa
     let original = packet.clone().between(A.mac, GATEWAY_MAC).frame();
     let most = if v4 { 576 - 28 } else { 1280 - 48 };
     let quoted = &original[14..];
-    let mut error = Packet::icmp(BASE.addr(v4), A.addr(v4), kind, code, rest, &quoted[..quoted.len().min(most)]);
+    let mut error = Packet::icmp(
+        BASE.addr(v4),
+        A.addr(v4),
+        kind,
+        code,
+        rest,
+        &quoted[..quoted.len().min(most)],
+    );
     (error.id, error.tos) = (0, if v4 { 0xc0 } else { 0 });
     error
 }
 
 fn reset(packet: &Packet) -> Packet {
-    let L4::Tcp { seq, .. } = packet.l4 else { panic!("no TCP") };
+    let L4::Tcp { seq, .. } = packet.l4 else {
+        panic!("no TCP")
+    };
     let mut reset = Packet::tcp(packet.dst, packet.src, RST | ACK).with(Vec::new());
     reset.l4 = L4::Tcp {
         flags: RST | ACK,
@@ -48,15 +57,19 @@ fn a_service_without_endpoints_refuses() {
         let mut bench = Bench::with(world, 1);
         let syn = Packet::tcp((A.addr(v4), 1000), (SERVICE.addr(v4), 80), SYN);
         let want = reset(&syn).between(GATEWAY_MAC, A.mac);
-        expect_reset(&bench.from_pod(A, &syn), &want);
+        expect_reset(&bench.pod_sends(A, &syn), &want);
         let datagram = Packet::udp(syn.src, syn.dst);
         let unreachable = if v4 { (3, 3) } else { (1, 4) };
-        expect_at_pod(&bench.from_pod(A, &datagram), A, error(v4, unreachable, [0; 4], &datagram));
+        expect_at_pod(
+            &bench.pod_sends(A, &datagram),
+            A,
+            error(v4, unreachable, [0; 4], &datagram),
+        );
         assert_eq!(bench.dropped(DropReason::NoEndpoints), 2);
 
         let outside = Packet::tcp((OUTSIDE.addr(v4), 1000), (NODE.addr(v4), NODE_PORT), SYN);
         let want = reset(&outside).between(super::world::UPLINK_MAC, super::world::ROUTER_MAC);
-        expect_reset(&bench.from_outside(&outside), &want);
+        expect_reset(&bench.outside_sends(&outside), &want);
     }
 }
 
@@ -69,11 +82,11 @@ fn what_is_too_big_is_told_the_size_that_passes() {
         let mut bench = Bench::new();
         // Both in the slow path and as a hit.
         for _ in 0..2 {
-            expect_in_tunnel(&bench.from_pod(A, &fits), fits.clone().hop());
+            expect_in_tunnel(&bench.pod_sends(A, &fits), fits.clone().hop());
             let more = fits.clone().with(vec![7; usize::from(mtu) - headers + 1]);
             let code = if v4 { (3, 4) } else { (2, 0) };
             let [high, low] = mtu.to_be_bytes();
-            expect_at_pod(&bench.from_pod(A, &more), A, error(v4, code, [0, 0, high, low], &more));
+            expect_at_pod(&bench.pod_sends(A, &more), A, error(v4, code, [0, 0, high, low], &more));
         }
         assert_eq!(bench.dropped(DropReason::TooBig), 2);
     }
@@ -87,11 +100,11 @@ fn hops_run_out() {
             for ttl in [0, 1] {
                 let packet = Packet::udp((A.addr(v4), 1000), (dst.addr(v4), 2000)).ttl(ttl);
                 let code = if v4 { (11, 0) } else { (3, 0) };
-                expect_at_pod(&bench.from_pod(A, &packet), A, error(v4, code, [0; 4], &packet));
+                expect_at_pod(&bench.pod_sends(A, &packet), A, error(v4, code, [0; 4], &packet));
             }
         }
         let packet = Packet::udp((A.addr(v4), 1000), (B.addr(v4), 2000)).ttl(2);
-        expect_at_pod(&bench.from_pod(A, &packet), B, packet.clone().hop());
+        expect_at_pod(&bench.pod_sends(A, &packet), B, packet.clone().hop());
     }
 }
 
@@ -99,20 +112,20 @@ fn hops_run_out() {
 fn nobody_there_is_told() {
     let mut bench = Bench::new();
     let packet = Packet::udp((A.addr(true), 1000), (Addr::v4([10, 244, 1, 99]), 2000));
-    expect_at_pod(&bench.from_pod(A, &packet), A, error(true, (3, 1), [0; 4], &packet));
+    expect_at_pod(&bench.pod_sends(A, &packet), A, error(true, (3, 1), [0; 4], &packet));
     bench.change(|w| _ = w.routes.remove(&prefix("0.0.0.0/0")));
     let packet = Packet::udp((A.addr(true), 1000), (OUTSIDE.addr(true), 2000));
-    expect_at_pod(&bench.from_pod(A, &packet), A, error(true, (3, 0), [0; 4], &packet));
+    expect_at_pod(&bench.pod_sends(A, &packet), A, error(true, (3, 0), [0; 4], &packet));
 }
 
 #[test]
 fn errors_and_resets_are_limited() {
     let mut bench = Bench::new();
     let packet = Packet::udp((A.addr(true), 1000), (Addr::v4([10, 244, 1, 99]), 2000));
-    let answers = (0..200).map(|_| bench.from_pod(A, &packet).len()).sum::<usize>();
+    let answers = (0..200).map(|_| bench.pod_sends(A, &packet).len()).sum::<usize>();
     assert_eq!(answers, 128);
     bench.now_ns += super::bench::SECOND;
-    assert_eq!(bench.from_pod(A, &packet).len(), 1);
+    assert_eq!(bench.pod_sends(A, &packet).len(), 1);
     assert_eq!(bench.dropped(DropReason::NoPod), 201);
 }
 
@@ -130,7 +143,9 @@ fn what_is_not_forwarded_at_all() {
         bench.refused(A.slot, &frame, reason);
     }
     let from_group = Packet::udp((Addr::v4([224, 0, 0, 9]), 5), (NODE.addr(true), NODE_PORT));
-    let frame = from_group.between(super::world::ROUTER_MAC, super::world::UPLINK_MAC).frame();
+    let frame = from_group
+        .between(super::world::ROUTER_MAC, super::world::UPLINK_MAC)
+        .frame();
     bench.refused(super::world::UPLINK, &frame, DropReason::SpoofedSource);
     bench.refused(sluice_wire::PortSlot(77), &frame, DropReason::PortGone);
 }

@@ -2,7 +2,9 @@
 
 use super::bench::{Bench, NOBODY, expect_at_pod};
 use super::packet::{ACK, Packet, SYN};
-use super::world::{A, B, BASE, GATEWAY_MAC, HOST, HOST_MAC, NODE, OUTSIDE, REMOTE, ROUTER_MAC, SERVICE, UPLINK, UPLINK_MAC};
+use super::world::{
+    A, B, BASE, GATEWAY_MAC, HOST, HOST_MAC, NODE, OUTSIDE, REMOTE, ROUTER_MAC, SERVICE, UPLINK, UPLINK_MAC,
+};
 use sluice_wire::{Checksum, DropReason, Gso, GsoKind, Meta};
 
 #[test]
@@ -10,8 +12,8 @@ fn a_pod_sends_with_its_own_addresses_only() {
     for v4 in [true, false] {
         let mut bench = Bench::new();
         let honest = Packet::udp((B.addr(v4), 1000), (REMOTE.addr(v4), 2000));
-        assert_eq!(bench.from_pod(B, &honest).len(), 1);
-        assert_eq!(bench.from_pod(B, &honest).len(), 1);
+        assert_eq!(bench.pod_sends(B, &honest).len(), 1);
+        assert_eq!(bench.pod_sends(B, &honest).len(), 1);
         for who in [B, REMOTE, NODE, BASE, OUTSIDE, SERVICE] {
             let forged = honest.clone().from((who.addr(v4), 1000)).between(A.mac, GATEWAY_MAC);
             bench.refused(A.slot, &forged.frame(), DropReason::SpoofedSource);
@@ -21,7 +23,7 @@ fn a_pod_sends_with_its_own_addresses_only() {
             let forged = honest.clone().between(mac, GATEWAY_MAC);
             bench.refused(B.slot, &forged.frame(), DropReason::SpoofedMac);
         }
-        assert_eq!(bench.from_pod(B, &honest).len(), 1);
+        assert_eq!(bench.pod_sends(B, &honest).len(), 1);
     }
 }
 
@@ -29,13 +31,17 @@ fn a_pod_sends_with_its_own_addresses_only() {
 fn a_pod_cannot_speak_in_anothers_connection() {
     let mut bench = Bench::new();
     let syn = Packet::tcp((B.addr(true), 1000), (REMOTE.addr(true), 80), SYN);
-    bench.from_pod(B, &syn);
-    bench.from_tunnel(&syn.reply());
+    bench.pod_sends(B, &syn);
+    bench.tunnel_sends(&syn.reply());
     let data = Packet::tcp(syn.src, syn.dst, ACK);
-    bench.from_pod(B, &data);
+    bench.pod_sends(B, &data);
     let reset = Packet::tcp(syn.src, syn.dst, super::packet::RST);
     for forged in [data, reset, syn.reply()] {
-        bench.refused(A.slot, &forged.between(A.mac, GATEWAY_MAC).frame(), DropReason::SpoofedSource);
+        bench.refused(
+            A.slot,
+            &forged.between(A.mac, GATEWAY_MAC).frame(),
+            DropReason::SpoofedSource,
+        );
     }
     let states: Vec<_> = bench.shared.connections.rows(0, 9).iter().map(|r| r.state).collect();
     assert_eq!(states, [sluice_lb::ConnState::Established]);
@@ -63,16 +69,38 @@ fn offload_claims_must_fit_the_packet() {
     let frame = packet.frame();
     let mut bench = Bench::new();
     let mut send = |checksum, gso| {
-        let meta = Meta { checksum, gso, ..Meta::from_port(A.slot) };
+        let meta = Meta {
+            checksum,
+            gso,
+            ..Meta::from_port(A.slot)
+        };
         bench.burst(0, &[(meta, &frame)]).len()
     };
     let partial = |start, offset| Checksum::Partial { start, offset };
-    for (start, offset) in [(14, 0), (14, 12), (14, 16), (30, 0), (34, 0), (34, 2), (34, 4), (26, 14), (0, 40), (54, 0), (u16::MAX, u16::MAX)] {
+    for (start, offset) in [
+        (14, 0),
+        (14, 12),
+        (14, 16),
+        (30, 0),
+        (34, 0),
+        (34, 2),
+        (34, 4),
+        (26, 14),
+        (0, 40),
+        (54, 0),
+        (u16::MAX, u16::MAX),
+    ] {
         assert_eq!(send(partial(start, offset), None), 0, "start {start} offset {offset}");
     }
     assert_eq!(send(partial(34, 6), None), 1);
     assert_eq!(send(partial(42, 6), None), 1);
-    let gso = |kind| Some(Gso { kind, size: 100, ecn: false });
+    let gso = |kind| {
+        Some(Gso {
+            kind,
+            size: 100,
+            ecn: false,
+        })
+    };
     assert_eq!(send(partial(34, 6), gso(GsoKind::Tcp4)), 0);
     assert_eq!(send(partial(42, 6), gso(GsoKind::Udp)), 0);
     assert_eq!(send(partial(34, 6), gso(GsoKind::Udp)), 1);
@@ -94,5 +122,5 @@ fn nothing_hides_behind_the_first_segment() {
     rx.push(frame);
     w.engine.process(&bench.snapshot, 0, &mut w.pools, &mut rx, &mut w.out);
     assert_eq!(bench.dropped(DropReason::RxInvalid), 1);
-    expect_at_pod(&bench.from_pod(A, &packet), B, packet.clone().hop());
+    expect_at_pod(&bench.pod_sends(A, &packet), B, packet.clone().hop());
 }

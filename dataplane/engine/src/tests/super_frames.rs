@@ -11,8 +11,19 @@ fn partial(packet: &Packet, gso: Option<u16>) -> (Meta, Vec<u8>) {
     let l4 = if packet.is_v4() { 34 } else { 54 };
     let offset = if packet.l4 == L4::Udp { 6 } else { 16 };
     let tuple = packet.tuple();
-    let words = |bytes: &[u8]| bytes.chunks(2).map(|w| u32::from(w[0]) << 8 | u32::from(w[1])).sum::<u32>();
-    let addr = |a: &sluice_wire::Addr| if a.is_v4() { words(&a.v4_octets()) } else { words(a.octets()) };
+    let words = |bytes: &[u8]| {
+        bytes
+            .chunks(2)
+            .map(|w| u32::from(w[0]) << 8 | u32::from(w[1]))
+            .sum::<u32>()
+    };
+    let addr = |a: &sluice_wire::Addr| {
+        if a.is_v4() {
+            words(&a.v4_octets())
+        } else {
+            words(a.octets())
+        }
+    };
     let mut sum = addr(&tuple.src) + addr(&tuple.dst) + u32::from(tuple.proto.0) + (frame.len() - l4) as u32;
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
@@ -24,7 +35,10 @@ fn partial(packet: &Packet, gso: Option<u16>) -> (Meta, Vec<u8>) {
         (_, false) => GsoKind::Tcp6,
     };
     let meta = Meta {
-        checksum: Checksum::Partial { start: l4 as u16, offset: offset as u16 },
+        checksum: Checksum::Partial {
+            start: l4 as u16,
+            offset: offset as u16,
+        },
         gso: gso.map(|size| Gso { kind, size, ecn: false }),
         ..Meta::from_port(A.slot)
     };
@@ -38,7 +52,11 @@ fn send(bench: &mut Bench, packet: &Packet, gso: Option<u16>) -> Vec<Sent> {
 
 fn long(dst: (sluice_wire::Addr, u16), tcp: bool, len: usize) -> Packet {
     let src = (A.addr(dst.0.is_v4()), 40010);
-    let packet = if tcp { Packet::tcp(src, dst, ACK) } else { Packet::udp(src, dst) };
+    let packet = if tcp {
+        Packet::tcp(src, dst, ACK)
+    } else {
+        Packet::udp(src, dst)
+    };
     packet.with((0..len).map(|i| (i * 7 + i / 251) as u8).collect())
 }
 
@@ -70,7 +88,10 @@ fn between_pods_a_super_frame_passes_as_it_is() {
                 want[..12].copy_from_slice(&[B.mac.0, GATEWAY_MAC.0].concat());
                 assert_eq!(sent[0].port, B.slot);
                 assert!(sent[0].bytes == want, "{v4} {tcp}");
-                assert_eq!((sent[0].meta.checksum, sent[0].meta.gso), (want_meta.checksum, want_meta.gso));
+                assert_eq!(
+                    (sent[0].meta.checksum, sent[0].meta.gso),
+                    (want_meta.checksum, want_meta.gso)
+                );
             }
         }
     }
@@ -97,7 +118,10 @@ fn towards_the_wire_it_is_cut() {
             let mut bench = Bench::new();
             let packet = long((OUTSIDE.addr(v4), 80), tcp, 9999);
             let sent = send(&mut bench, &packet, Some(1300));
-            let seen = packet.from((NODE.addr(v4), 40010)).hop().between(UPLINK_MAC, ROUTER_MAC);
+            let seen = packet
+                .from((NODE.addr(v4), 40010))
+                .hop()
+                .between(UPLINK_MAC, ROUTER_MAC);
             let want = pieces(&seen, 1300);
             assert_eq!((sent.len(), want.len()), (8, 8));
             for (sent, want) in sent.iter().zip(want) {
@@ -117,7 +141,8 @@ fn in_the_tunnel_every_piece_is_wrapped() {
             let want = pieces(&packet.hop(), 1300);
             assert_eq!((sent.len(), want.len()), (8, 8));
             for (sent, want) in sent.iter().zip(want) {
-                assert_eq!((sent.port, &sent.bytes), (UPLINK, &in_tunnel(&want, &want.tuple(), &sent.bytes)));
+                let flow = want.tuple();
+                assert_eq!((sent.port, &sent.bytes), (UPLINK, &in_tunnel(want, &flow, &sent.bytes)));
                 assert!(sent.meta.gso.is_none());
             }
         }
@@ -147,7 +172,10 @@ fn segments_must_fit_the_path_too() {
     assert_eq!((sent.len(), sent[0].port), (1, A.slot), "an error to the sender");
     assert_eq!(bench.dropped(DropReason::TooBig), 1);
     // A super-frame that is only one segment is as large as it is.
-    assert_eq!(send(&mut bench, &long((REMOTE.addr(true), 80), true, 1000), Some(9000)).len(), 1);
+    assert_eq!(
+        send(&mut bench, &long((REMOTE.addr(true), 80), true, 1000), Some(9000)).len(),
+        1
+    );
 }
 
 #[test]

@@ -15,9 +15,9 @@ fn packets_are_wrapped_and_replies_unwrapped() {
         ] {
             let mut bench = Bench::new();
             for _ in 0..3 {
-                expect_in_tunnel(&bench.from_pod(A, &packet), packet.clone().hop());
+                expect_in_tunnel(&bench.pod_sends(A, &packet), packet.clone().hop());
                 let reply = packet.reply();
-                expect_at_pod(&bench.from_tunnel(&reply), A, reply.hop());
+                expect_at_pod(&bench.tunnel_sends(&reply), A, reply.hop());
             }
         }
     }
@@ -28,7 +28,7 @@ fn congestion_marks_travel_both_ways() {
     let mut bench = Bench::new();
     let mut packet = Packet::udp((A.addr(true), 1000), (REMOTE.addr(true), 2000));
     packet.tos = 0xb8 | 2;
-    expect_in_tunnel(&bench.from_pod(A, &packet), packet.clone().hop());
+    expect_in_tunnel(&bench.pod_sends(A, &packet), packet.clone().hop());
 
     let mut reply = packet.reply();
     let mut outer = coming(true);
@@ -47,7 +47,7 @@ fn what_is_wrong_with_a_tunnel_packet_has_a_reason() {
         let packet = Packet::udp((REMOTE.addr(v4), 2000), (A.addr(v4), 1000));
         let inner = packet.clone().between(PEER_VTEP[family], OUR_VTEP[family]).frame();
         let mut bench = Bench::new();
-        expect_at_pod(&bench.from_tunnel(&packet), A, packet.clone().hop());
+        expect_at_pod(&bench.tunnel_sends(&packet), A, packet.clone().hop());
 
         let mut stranger = coming(v4);
         stranger.outer.src.0 = OUTSIDE.addr(v4);
@@ -75,7 +75,7 @@ fn what_is_wrong_with_a_tunnel_packet_has_a_reason() {
             bench.refused(UPLINK, &coming(v4).around(&other), DropReason::InnerMac);
         }
         // The flow itself is in the cache all the time.
-        expect_at_pod(&bench.from_tunnel(&packet), A, packet.hop());
+        expect_at_pod(&bench.tunnel_sends(&packet), A, packet.hop());
     }
 }
 
@@ -84,13 +84,20 @@ fn a_cached_flow_does_not_open_the_tunnel_to_other_sources() {
     let v4 = true;
     let mut bench = Bench::new();
     let honest = Packet::udp((REMOTE.addr(v4), 2000), (A.addr(v4), 1000));
-    bench.from_tunnel(&honest);
-    for source in [B.addr(v4), OUTSIDE.addr(v4), Addr::v4([10, 244, 3, 1]), OTHER_NODE.addr(v4)] {
+    bench.tunnel_sends(&honest);
+    for source in [
+        B.addr(v4),
+        OUTSIDE.addr(v4),
+        Addr::v4([10, 244, 3, 1]),
+        OTHER_NODE.addr(v4),
+    ] {
         let packet = honest.clone().from((source, 2000));
         bench.refused(UPLINK, &wrapped(&packet), DropReason::SpoofedSource);
     }
     // The same tuple, not through the tunnel.
-    let bare = honest.between(super::world::ROUTER_MAC, super::world::UPLINK_MAC).frame();
+    let bare = honest
+        .between(super::world::ROUTER_MAC, super::world::UPLINK_MAC)
+        .frame();
     bench.refused(UPLINK, &bare, DropReason::SpoofedSource);
 }
 
@@ -112,7 +119,7 @@ fn a_peer_that_lost_a_prefix_may_not_use_it_any_more() {
     let prefix = super::world::prefix("10.244.2.0/24");
     let next_hop = OTHER_NODE.addr(v4);
     bench.change(|w| _ = w.routes.insert(prefix, sluice_snapshot::Route::Unresolved { next_hop }));
-    expect_at_pod(&bench.from_tunnel(&packet), A, packet.clone().hop());
+    expect_at_pod(&bench.tunnel_sends(&packet), A, packet.clone().hop());
     assert!(bench.change(|w| w.peers.get_mut(&0).unwrap().prefixes.clear()));
     bench.refused(UPLINK, &wrapped(&packet), DropReason::SpoofedSource);
 }

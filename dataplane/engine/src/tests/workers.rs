@@ -49,8 +49,14 @@ fn an_ended_connection_is_over_for_every_worker_at_once() {
     from(&mut bench, 0, A, &Packet::tcp(syn.src, syn.dst, RST));
     bench.change(|w| w.serve(&[REMOTE]));
     // Decided anew by the first worker; the second one has the old action in its cache, in the same clock tick.
-    expect_in_tunnel(&from(&mut bench, 0, A, &syn), syn.clone().to((REMOTE.addr(true), 8080)).hop());
-    expect_in_tunnel(&from(&mut bench, 1, A, &data), data.clone().to((REMOTE.addr(true), 8080)).hop());
+    expect_in_tunnel(
+        &from(&mut bench, 0, A, &syn),
+        syn.clone().to((REMOTE.addr(true), 8080)).hop(),
+    );
+    expect_in_tunnel(
+        &from(&mut bench, 1, A, &data),
+        data.clone().to((REMOTE.addr(true), 8080)).hop(),
+    );
 }
 
 #[test]
@@ -78,6 +84,10 @@ fn a_cut_is_seen_by_a_worker_that_never_saw_the_connection() {
     assert_eq!(from(&mut bench, 1, B, &packet.reply()), []);
     assert_eq!(from(&mut bench, 0, A, &packet), []);
     assert_eq!(bench.dropped(DropReason::PolicyIngress), 2);
-    let cut: u64 = bench.workers.iter().map(|w| w.engine.counters().events.connections_cut.get()).sum();
+    let cut: u64 = bench
+        .workers
+        .iter()
+        .map(|w| w.engine.counters().events.connections_cut.get())
+        .sum();
     assert_eq!(cut, 1);
 }
