@@ -130,7 +130,7 @@ pub fn find(path: &Path, interface: &str) -> Result<Found, String> {
         for attribute in &link.attributes {
             match attribute {
                 LinkAttribute::LinkInfo(infos) if infos.contains(&LinkInfo::Kind(InfoKind::Tun)) => {
-                    found = Found::Tap(None)
+                    found = Found::Tap(None);
                 }
                 LinkAttribute::Address(bytes) => mac = bytes.as_slice().try_into().ok().map(MacAddr),
                 _ => {}

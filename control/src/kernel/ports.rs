@@ -71,9 +71,9 @@ impl std::fmt::Display for PortSet {
                 port += 1;
             }
             if first == port - 1 {
-                write!(f, "{comma}{first}")?
+                write!(f, "{comma}{first}")?;
             } else {
-                write!(f, "{comma}{first}-{}", port - 1)?
+                write!(f, "{comma}{first}-{}", port - 1)?;
             }
             comma = ",";
         }
@@ -182,7 +182,7 @@ mod tests {
             let added = range.without(&others);
             let later = set(&later).without(&added);
             let now = others.with(&range).with(&later);
-            prop_assert_eq!(PortSet::parse(&now.to_string()).unwrap(), now.clone());
+            prop_assert_eq!(&PortSet::parse(&now.to_string()).unwrap(), &now);
             prop_assert_eq!(now.without(&added), others.with(&later));
         }
     }

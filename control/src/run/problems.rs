@@ -36,8 +36,8 @@ impl Problems {
             text.push_str(&problem.text);
             api::Problem {
                 file: problem.file.clone(),
-                line: problem.place.map(|place| place.line as u32),
-                column: problem.place.map(|place| place.column as u32),
+                line: problem.place.map(|place| place.line),
+                column: problem.place.map(|place| place.column),
                 text,
             }
         };

@@ -232,7 +232,7 @@ impl Node {
             .map_err(|err| err.to_string())
     }
 
-    fn ask(&self, request: Value) -> Result<Value, String> {
+    fn ask(&self, request: &Value) -> Result<Value, String> {
         let mut stream = UnixStream::connect(self.dir.join("run/sluice.sock")).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         writeln!(stream, "{request}").unwrap();
@@ -246,11 +246,11 @@ impl Node {
     }
 
     fn status(&self) -> Value {
-        self.ask(json!({"verb": "status"})).unwrap()
+        self.ask(&json!({"verb": "status"})).unwrap()
     }
 
     fn attach(&self, pod: &Netns, name: &str, addresses: &[&str]) -> Result<Value, String> {
-        self.ask(json!({"verb": "attach", "netns": pod.path(), "pod": name, "addresses": addresses}))
+        self.ask(&json!({"verb": "attach", "netns": pod.path(), "pod": name, "addresses": addresses}))
     }
 }
 
@@ -348,7 +348,7 @@ fn from_an_empty_directory_to_served_pods_and_back() {
     let error = node.attach(&pod, "default/other", &["10.244.1.6"]).unwrap_err();
     assert!(error.contains("for default/web-1"), "{error}");
 
-    let services = node.ask(json!({"verb": "services", "name": "web"})).unwrap();
+    let services = node.ask(&json!({"verb": "services", "name": "web"})).unwrap();
     assert_eq!(services.as_array().unwrap().len(), 1, "{services:#}");
     assert_eq!(services[0]["scheduler"], "rr");
     assert_eq!(
@@ -367,20 +367,23 @@ fn from_an_empty_directory_to_served_pods_and_back() {
     );
     assert_eq!(services[0]["endpoints"][1]["node"], "node-b");
     assert_eq!(
-        node.ask(json!({"verb": "services", "name": "other/web"})).unwrap(),
+        node.ask(&json!({"verb": "services", "name": "other/web"})).unwrap(),
         json!([])
     );
-    let policies = node.ask(json!({"verb": "policies"})).unwrap();
+    let policies = node.ask(&json!({"verb": "policies"})).unwrap();
     assert_eq!(
         policies[0]["ingress"]["policies"][0]["policy"], "default/only-web",
         "{policies:#}"
     );
     assert_eq!(policies[0]["egress"]["isolated"], false);
     assert_eq!(
-        node.ask(json!({"verb": "flows", "limit": 4_000_000_000u32})).unwrap(),
+        node.ask(&json!({"verb": "flows", "limit": 4_000_000_000u32})).unwrap(),
         json!([])
     );
-    assert_eq!(node.ask(json!({"verb": "counters"})).unwrap()["drops"][0]["packets"], 3);
+    assert_eq!(
+        node.ask(&json!({"verb": "counters"})).unwrap()["drops"][0]["packets"],
+        3
+    );
 
     node.write("cluster.yaml", "kind: Node\nmetadata: [");
     wait("a problem", || {
@@ -392,10 +395,10 @@ fn from_an_empty_directory_to_served_pods_and_back() {
         node.status()["source"]["problems"].as_array().unwrap().is_empty()
     });
 
-    node.ask(json!({"verb": "detach", "netns": pod.path()})).unwrap();
+    node.ask(&json!({"verb": "detach", "netns": pod.path()})).unwrap();
     assert!(pods(&mut subscriber).is_empty() && node.taps.open.lock().unwrap().is_empty());
     assert!(!pod.ip("link show").contains("eth0"));
-    node.ask(json!({"verb": "detach", "netns": pod.path()})).unwrap();
+    node.ask(&json!({"verb": "detach", "netns": pod.path()})).unwrap();
     control.shutdown();
 }
 

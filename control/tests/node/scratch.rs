@@ -9,12 +9,12 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// A network namespace; gone when dropped, also on panic.
-pub struct Netns {
+pub(crate) struct Netns {
     file: File,
 }
 
 impl Netns {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let made = std::thread::spawn(|| {
             unshare(CloneFlags::CLONE_NEWNET).expect("these tests make network namespaces: run them as root");
             File::open("/proc/thread-self/ns/net").unwrap()
@@ -27,17 +27,17 @@ impl Netns {
     }
 
     /// Where it is reached, as long as this value lives.
-    pub fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd()).into()
     }
 
     /// Runs work inside.
-    pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+    pub(crate) fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         netns::within(&self.path(), || Ok(work())).unwrap()
     }
 
     /// Runs async work inside.
-    pub fn run_async<T: Send, F: Future<Output = T>>(&self, work: impl FnOnce() -> F + Send) -> T {
+    pub(crate) fn run_async<T: Send, F: Future<Output = T>>(&self, work: impl FnOnce() -> F + Send) -> T {
         self.run(|| {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -48,13 +48,13 @@ impl Netns {
     }
 
     /// `ip <words>` inside; its output.
-    pub fn ip(&self, words: &str) -> String {
+    pub(crate) fn ip(&self, words: &str) -> String {
         self.run(|| ip(words))
     }
 }
 
 /// `ip <words>` where the caller is.
-pub fn ip(words: &str) -> String {
+pub(crate) fn ip(words: &str) -> String {
     let out = Command::new("ip")
         .args(words.split_whitespace())
         .output()
@@ -68,7 +68,7 @@ pub fn ip(words: &str) -> String {
 }
 
 /// Two namespaces with a wire between them: `up0` (192.0.2.1/24, 2001:db8::1/64) here and there `up0` (.2, ::2).
-pub fn pair() -> (Netns, Netns) {
+pub(crate) fn pair() -> (Netns, Netns) {
     let (a, b) = (Netns::new(), Netns::new());
     let there = b.path();
     a.ip("link add up0 type veth peer name up1");
@@ -89,7 +89,7 @@ pub fn pair() -> (Netns, Netns) {
 }
 
 /// Calls `look` until it gives something, for five seconds.
-pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
+pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
     let deadline = Instant::now() + Duration::from_secs(5);
     loop {
         if let Some(found) = look().await {
