@@ -8,7 +8,10 @@ use crate::{Egress, Engine, Frame};
 use sluice_mem::Pools;
 use sluice_snapshot::{Caps, Link};
 use sluice_vxlan::Template;
-use sluice_wire::{Checksum, DropReason, Gso, GsoKind, IcmpError, Parsed, PortSlot, SegmentPlan, checksum, rewrite};
+use sluice_wire::{
+    Checksum, DropReason, Gso, GsoKind, IcmpError, Parsed, PortSlot, SegmentPlan, checksum, clamp_mss, rewrite,
+    tcp_flags,
+};
 
 /// Where a finished frame goes: the port, and the tunnel it is wrapped for.
 #[derive(Clone, Copy)]
@@ -49,6 +52,15 @@ impl Engine {
             return self.refuse(cx, pools, item, tell, out);
         }
         let bytes = item.frame.buf.bytes_mut();
+        if item.parsed.tcp_flags & tcp_flags::SYN != 0 {
+            let headers = if item.parsed.v6 { 60 } else { 40 };
+            clamp_mss(
+                bytes,
+                &item.parsed,
+                item.frame.meta.checksum,
+                mtu.saturating_sub(headers),
+            );
+        }
         if !action.rewrite.is_empty() {
             if !rewrite::apply(bytes, &item.parsed, item.frame.meta.checksum, &action.rewrite) {
                 return self.drop_frame(pools, item.frame, DropReason::TransportTruncated);

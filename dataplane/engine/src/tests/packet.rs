@@ -1,7 +1,7 @@
 //! Packets as values from which etherparse builds frames: what the engine sends must be what etherparse builds from the
 //! value with the expected changes, checksums included.
 
-use etherparse::{IpDscp, IpEcn, IpHeaders, Ipv4Header, Ipv6Header, PacketBuilder, TcpHeader};
+use etherparse::{IpDscp, IpEcn, IpHeaders, Ipv4Header, Ipv6Header, PacketBuilder, TcpHeader, TcpOptionElement};
 use sluice_wire::{Addr, MacAddr, Proto, Tuple};
 
 pub(super) const SYN: u8 = 0x02;
@@ -39,6 +39,8 @@ pub(super) struct Packet {
     pub(super) id: u16,
     pub(super) dont_fragment: bool,
     pub(super) l4: L4,
+    /// What a TCP packet announces as the largest segment.
+    pub(super) mss: Option<u16>,
     pub(super) payload: Vec<u8>,
 }
 
@@ -53,6 +55,7 @@ impl Packet {
             id: 0x1234,
             dont_fragment: true,
             l4,
+            mss: None,
             payload: b"some payload".to_vec(),
         }
     }
@@ -159,6 +162,9 @@ impl Packet {
                 (tcp.fin, tcp.syn, tcp.rst, tcp.psh) = (fin, syn, rst, psh);
                 (tcp.ack, tcp.urg, tcp.ece, tcp.cwr) = (with_ack, urg, ece, cwr);
                 tcp.acknowledgment_number = ack;
+                if let Some(mss) = self.mss {
+                    tcp.set_options(&[TcpOptionElement::MaximumSegmentSize(mss)]).unwrap();
+                }
                 write(builder.tcp_header(tcp).write(&mut out, &self.payload));
             }
             (L4::Udp, _) => write(builder.udp(self.src.1, self.dst.1).write(&mut out, &self.payload)),

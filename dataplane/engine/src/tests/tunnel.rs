@@ -123,3 +123,18 @@ fn a_peer_that_lost_a_prefix_may_not_use_it_any_more() {
     assert!(bench.change(|w| w.peers.get_mut(&0).unwrap().prefixes.clear()));
     bench.refused(UPLINK, &wrapped(&packet), DropReason::SpoofedSource);
 }
+
+#[test]
+fn a_syn_announces_no_more_than_the_tunnel_takes() {
+    for v4 in [true, false] {
+        let most = if v4 { 1450 - 40 } else { 1430 - 60 };
+        for (mss, want) in [(1460, most), (most, most), (500, 500)] {
+            let mut bench = Bench::new();
+            let mut syn = Packet::tcp((A.addr(v4), 1000), (REMOTE.addr(v4), 80), SYN);
+            syn.mss = Some(mss);
+            let sent = bench.pod_sends(A, &syn);
+            syn.mss = Some(want);
+            expect_in_tunnel(&sent, syn.hop());
+        }
+    }
+}
