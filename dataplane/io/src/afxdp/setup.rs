@@ -104,13 +104,13 @@ pub struct Uplink {
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
     /// See [`Umem::new`].
-    #[error("AF_XDP takes frames in chunks of 2048 or 4096 bytes, not {got}; set frames.size to one of them")]
+    #[error("AF_XDP takes frames in chunks of 2048 or 4096 bytes, not {got}")]
     ChunkSize {
         /// Bytes asked for.
         got: usize,
     },
     /// See [`QueueSpec::ring_size`].
-    #[error("uplink {interface}: a ring of {got} entries; set uplink.ring_size to a power of two from 64 to 16384")]
+    #[error("uplink {interface}: a ring of {got} entries; it must be a power of two from 64 to 16384")]
     RingSize {
         /// Interface.
         interface: String,

@@ -262,7 +262,7 @@ fn setup_errors_say_what_to_do() {
             .err()
             .unwrap()
             .to_string()
-            .contains("frames.size")
+            .contains("2048 or 4096")
     );
     let (near, far) = (Namespace::new(), Namespace::new());
     near.wire("up0", &far, "peer0", 1);
