@@ -71,10 +71,6 @@ impl Engine {
             Ok(Packet::Arp(arp)) => return Classified::Query(frame, Query::Arp(arp)),
             Err(reason) => return Classified::Dropped(frame, reason),
         };
-        // A pod may claim any place for its checksum: completing it there must not overwrite headers that were judged.
-        if !parsed.accepts(frame.meta.checksum) {
-            return Classified::Dropped(frame, DropReason::RxInvalid);
-        }
         let mut scope = port.scope;
         let ingress = match port.kind {
             PortKind::Pod { mac, .. } => {
@@ -189,7 +185,8 @@ impl Engine {
     }
 }
 
-/// What a sender claims about checksum and segments is acted on after its packet was judged, so it must be true of this packet.
+/// What a sender claims about checksum and segments is acted on after its packet was judged, so it must be true of this packet: a
+/// checksum completed where a pod likes would overwrite headers.
 fn check_offloads(parsed: &Parsed, meta: &Meta) -> Result<(), DropReason> {
     if !parsed.accepts(meta.checksum) {
         return Err(DropReason::RxInvalid);

@@ -148,4 +148,6 @@ fn what_is_not_forwarded_at_all() {
         .frame();
     bench.refused(super::world::UPLINK, &frame, DropReason::SpoofedSource);
     bench.refused(sluice_wire::PortSlot(77), &frame, DropReason::PortGone);
+    bench.change(|w| w.ports.clear());
+    bench.refused(A.slot, &frame, DropReason::NoConfiguration);
 }

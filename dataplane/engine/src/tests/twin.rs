@@ -50,7 +50,7 @@ fn step() -> impl Strategy<Value = Step> {
     let ends = select(&[(A, B), (A, REMOTE), (A, SERVICE), (B, A), (REMOTE, A)][..]);
     let ports = select(&[(1000, 80), (8080, 1000)][..]);
     prop_oneof![
-        16 => (ends, ports, l4()).prop_map(|((from, to), (sport, dport), l4)| Step::Send { from, to, sport, dport, l4 }),
+        12 => (ends, ports, l4()).prop_map(|((from, to), (sport, dport), l4)| Step::Send { from, to, sport, dport, l4 }),
         2 => vec(pod(), 0..3).prop_map(Step::Endpoints),
         2 => (0u8..16).prop_map(Step::Policies),
         1 => (local(), any::<bool>()).prop_map(|(who, there)| Step::Pod(who, there)),
@@ -145,7 +145,7 @@ fn seen(sent: Vec<super::bench::Sent>) -> Vec<(PortSlot, Vec<u8>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(192))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn a_cached_decision_is_the_decision(steps in vec(step(), 1..100)) {
