@@ -2,7 +2,7 @@
 
 use super::page::{Page, bold};
 use super::table::{Side, Table};
-use super::units::{count, exact, percent};
+use super::units::{count, exact, many, percent};
 use sluice_control::api::CountersReport;
 
 /// What `sluice counters` shows.
@@ -100,6 +100,6 @@ fn drops(page: &mut Page, report: &CountersReport) {
     }
     page.table(table);
     let never = report.drops.len() - happened.len();
-    let other = if happened.is_empty() { "" } else { "other " };
-    page.line([format!("{never} {other}reasons for a drop never happened  (-o json names all)").into()]);
+    let noun = if happened.is_empty() { "reason" } else { "other reason" };
+    page.line([format!("{} for a drop never happened  (-o json names all)", many(never, noun)).into()]);
 }

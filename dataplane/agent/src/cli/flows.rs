@@ -2,28 +2,25 @@
 
 use super::page::{Page, Span, bold};
 use super::table::{Side, Table};
-use super::units::{bytes, count, duration, many, socket};
+use super::units::{bytes, count, duration, exact, many, socket};
 use sluice_control::api::{FlowQuery, FlowRow};
 
 /// What `sluice flows` shows.
 pub(super) fn page(rows: &[FlowRow], query: &FlowQuery) -> Page {
     let mut page = Page::default();
     let filtered = query.address.is_some() || query.port.is_some() || query.protocol.is_some();
-    let such = if filtered { " that match" } else { "" };
-    let found = many(rows.len(), "connection");
+    let noun = if filtered { "matching connection" } else { "connection" };
+    let found = bold(&many(rows.len(), noun));
     if rows.is_empty() {
-        page.line([format!("no connections{such}").into()]);
+        page.line([format!("no {noun}s").into()]);
     } else if rows.len() >= query.limit as usize && query.limit < FlowQuery::MAX {
+        let most = exact(FlowQuery::MAX.into());
         page.line([
-            bold(&found),
-            format!(
-                "{such} shown, and there may be more  (--limit shows up to {})",
-                FlowQuery::MAX
-            )
-            .into(),
+            found,
+            format!(" shown, and there may be more  (--limit shows up to {most})").into(),
         ]);
     } else {
-        page.line([bold(&found), such.into()]);
+        page.line([found]);
     }
     // Columns that would be empty for all are left out.
     let served = rows.iter().any(|row| row.endpoint.is_some());

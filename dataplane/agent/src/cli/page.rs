@@ -123,6 +123,6 @@ mod tests {
     fn what_is_shown_cannot_drive_the_terminal() {
         let mut page = Page::default();
         page.line([bold("web\u{1b}]0;owned\u{7}"), "\r\n\u{9b}2J".into()]);
-        assert_eq!(page.render(false), "web?]0;owned?????2J\n".replace("?????", "????"));
+        assert_eq!(page.render(false), "web?]0;owned????2J\n");
     }
 }

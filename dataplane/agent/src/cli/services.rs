@@ -2,7 +2,7 @@
 
 use super::page::{Page, Span, bad, bold, doubtful};
 use super::table::{Side, Table};
-use super::units::{count, many, socket};
+use super::units::{count, duration, many, socket};
 use sluice_control::api::{EndpointRow, FrontendRow, ServiceRow};
 
 /// What `sluice services [NAME]` shows: a table of all, or the named ones with their endpoints.
@@ -124,16 +124,17 @@ fn details(page: &mut Page, row: &ServiceRow) {
     } else {
         format!("   port {}", row.port_name)
     };
-    let affinity = row
-        .affinity_s
-        .map_or_else(|| "none".into(), |seconds| format!("{seconds} s by client"));
+    let affinity = row.affinity_s.map_or_else(
+        || "none".into(),
+        |seconds| format!("by client for {}", duration(u64::from(seconds) * 1000)),
+    );
     let scheduler = &row.scheduler;
     let rest = format!("{port}   scheduler {scheduler}   affinity {affinity}");
     page.line([bold(&format!("{}/{}", row.namespace, row.name)), rest.into()]);
     let frontends: Vec<String> = row.frontends.iter().map(frontend).collect();
     page.line([format!("reached at {}", frontends.join(", ")).into()]);
     if row.endpoints.is_empty() {
-        page.line([bad("no usable endpoint"), "; new connections are refused".into()]);
+        page.line([bad("no usable endpoint"), ": new connections fail".into()]);
     }
     let mut table = Table::new(COLUMNS);
     row.endpoints.iter().for_each(|endpoint| table.row(cells(endpoint)));

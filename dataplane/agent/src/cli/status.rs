@@ -2,7 +2,7 @@
 
 use super::page::{Page, Span, bad, bold, doubtful, faint, good};
 use super::table::{Side, Table};
-use super::units::{duration, many, number, packet_rate, percent};
+use super::units::{count, duration, many, number, packet_rate, percent};
 use sluice_control::api::{DropStatus, Status, WorkerRow};
 
 /// Most lines of each kind of trouble; the rest is counted.
@@ -24,7 +24,8 @@ fn headline(page: &mut Page, status: &Status) {
     let ready = if status.ready { good("ready") } else { bad("not ready") };
     let nodes = many(status.nodes as usize, "node");
     let served = match status.generation {
-        0 => "serves nothing yet".into(),
+        // The first generation is empty.
+        0 | 1 => "serves nothing yet".into(),
         generation => format!("generation {generation}, {} old", duration(status.generation_age_ms)),
     };
     let agent = format!("agent {}, up {}", status.version, duration(status.uptime_ms));
@@ -35,8 +36,7 @@ fn headline(page: &mut Page, status: &Status) {
         format!("   {nodes} known   {served}   {agent}").into(),
     ]);
     for (index, what) in status.waiting_for.iter().enumerate() {
-        let label = if index == 0 { "waits for" } else { "" };
-        page.line([format!("{label:9}  {what}").into()]);
+        page.line([label(if index == 0 { "waits for" } else { "" }), what.as_str().into()]);
     }
 }
 
@@ -67,11 +67,9 @@ fn ports(page: &mut Page, status: &Status) {
         packet_rate(uplink.tx_packets_per_second),
     );
     let queues = many(uplink.queues.into(), "queue");
-    let rest = format!(
-        "   MTU {} bytes   {}   {queues}   {rx} in   {tx} out",
-        uplink.mtu, uplink.mode
-    );
+    let rest = format!("   MTU {} bytes   {queues}   {rx} in   {tx} out", uplink.mtu);
     page.line([label("uplink"), format!("{} ", uplink.name).into(), state, rest.into()]);
+    page.line([label(""), uplink.mode.as_str().into()]);
     let host = &status.host;
     let addresses = match host.addresses.as_slice() {
         [] => "no address yet".into(),
@@ -120,7 +118,7 @@ fn drops(page: &mut Page, drops: &[DropStatus]) {
     }
     let mut table = Table::new([("drops in the last minute", Side::Right), ("reason", Side::Left)]);
     for drop in recent.iter().take(MOST) {
-        table.row([number(drop.last_minute as f64).into(), drop.text.as_str().into()]);
+        table.row([count(drop.last_minute).into(), drop.text.as_str().into()]);
     }
     page.table(table);
     more(page, recent.len(), "sluice counters");
@@ -150,9 +148,9 @@ fn troubles(page: &mut Page, status: &Status) {
     warnings.sort_by_key(|warning| rank(&warning.severity));
     for warning in warnings.iter().take(MOST) {
         let severity = match rank(&warning.severity) {
-            0 => bad("error"),
+            0 => bad("error  "),
             1 => doubtful("warning"),
-            _ => faint(&warning.severity),
+            _ => faint(&format!("{:7}", warning.severity)),
         };
         page.line([severity, format!("  {}: {}", warning.object, warning.text).into()]);
     }
@@ -166,5 +164,5 @@ fn more(page: &mut Page, all: usize, command: &str) {
 }
 
 fn label(text: &str) -> Span {
-    faint(&format!("{text:9}"))
+    faint(&format!("{text:9}  "))
 }

@@ -28,9 +28,13 @@ fn scaled(value: f64, unit: &str) -> String {
     }
 }
 
-/// A count: `12`, `340 k`.
+/// A count: `12`, `2,311`, `340 k`.
 pub(super) fn count(value: u64) -> String {
-    scaled(value as f64, "")
+    if value < 10_000 {
+        exact(value)
+    } else {
+        scaled(value as f64, "")
+    }
 }
 
 /// A count or rate that is no whole number: `0.3`, `340 k`.
@@ -89,9 +93,17 @@ pub(super) fn duration(ms: u64) -> String {
         0 => format!("{ms} ms"),
         1..10 => format!("{seconds}.{} s", ms % 1000 / 100),
         10..60 => format!("{seconds} s"),
-        60..3600 => format!("{minutes} min {} s", seconds % 60),
-        3600..86_400 => format!("{hours} h {} min", minutes % 60),
-        _ => format!("{days} d {} h", hours % 24),
+        60..3600 => pair(minutes, "min", seconds % 60, "s"),
+        3600..86_400 => pair(hours, "h", minutes % 60, "min"),
+        _ => pair(days, "d", hours % 24, "h"),
+    }
+}
+
+fn pair(large: u64, unit: &str, small: u64, subunit: &str) -> String {
+    if small == 0 {
+        format!("{large} {unit}")
+    } else {
+        format!("{large} {unit} {small} {subunit}")
     }
 }
 
@@ -123,7 +135,8 @@ mod tests {
             1000,
             1049,
             9_949,
-            9_950,
+            9_999,
+            10_000,
             340_400,
             999_499,
             999_500,
@@ -134,7 +147,7 @@ mod tests {
         assert_eq!(
             counts,
             [
-                "0", "7", "999", "1.0 k", "1.0 k", "9.9 k", "10 k", "340 k", "999 k", "1.0 M", "1.2 M", "18 E"
+                "0", "7", "999", "1,000", "1,049", "9,949", "9,999", "10 k", "340 k", "999 k", "1.0 M", "1.2 M", "18 E"
             ]
         );
         assert_eq!(
@@ -164,7 +177,19 @@ mod tests {
 
     #[test]
     fn times_have_the_unit_that_fits() {
-        let times = [0, 5, 999, 1_300, 9_999, 10_000, 61_000, 8_040_000, 273_600_000].map(duration);
+        let times = [
+            0,
+            5,
+            999,
+            1_300,
+            9_999,
+            10_000,
+            61_000,
+            8_040_000,
+            10_800_000,
+            273_600_000,
+        ]
+        .map(duration);
         assert_eq!(
             times,
             [
@@ -176,6 +201,7 @@ mod tests {
                 "10 s",
                 "1 min 1 s",
                 "2 h 14 min",
+                "3 h",
                 "3 d 4 h"
             ]
         );
