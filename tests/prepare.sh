@@ -60,6 +60,8 @@ check_kernel() {
 missing_packages() {
     local package
     for package in "$@"; do
+        # Any flavour of nginx will do, and one that is there already is not ours to touch.
+        [ "$package" != nginx-light ] || ! command -v nginx >/dev/null || continue
         dpkg-query --show --showformat '${Status}\n' "$package" 2>/dev/null | grep -q 'ok installed' || echo "$package"
     done
 }

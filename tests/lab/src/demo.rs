@@ -9,7 +9,7 @@ mod tests;
 
 use crate::{Lab, Topology};
 use anyhow::Result;
-use checks::Check;
+use checks::{Check, POLICY_FILE};
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -82,17 +82,25 @@ fn rows(lab: &Lab, checks: Vec<Check>, progress: &mut dyn FnMut(&str)) -> Vec<Ro
 
 fn explore(lab: &Lab) -> String {
     let (name, dir) = (lab.name(), lab.dir().display());
+    let (sluice, sluice_lab) = (program("sluice"), program("sluice-lab"));
     format!(
         "
  The lab stays up. For example:
-   sluice --socket {dir}/node-a.sock status
-   sluice --socket {dir}/node-a.sock explain --from default/guest --to 10.96.0.10:80
-   sluice-lab exec web-1 --lab {name} -- curl -s http://10.96.0.10/
-   sluice-lab exec net --lab {name} -- tcpdump -ni n0 udp port 8472
-   $EDITOR {dir}/manifests/networkpolicy-default-db-from-app.yaml
+   {sluice} --socket {dir}/node-a.sock status
+   {sluice} --socket {dir}/node-a.sock services web
+   {sluice_lab} exec web-1 --lab {name} -- curl -s http://10.96.0.10/
+   {sluice_lab} exec net --lab {name} -- tcpdump -ni n0 udp port 8472
+   $EDITOR {dir}/manifests/{POLICY_FILE}
    less {dir}/node-a.log
  Take it down with:
-   sluice-lab down {name}
+   {sluice_lab} down {name}
 "
     )
+}
+
+/// How to call one of our programs from here: by a path below the current folder where there is one.
+fn program(name: &str) -> String {
+    let path = crate::place::binary(name).unwrap_or_else(|_| name.into());
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(&here).unwrap_or(&path).display().to_string()
 }

@@ -1,4 +1,4 @@
-//! Takes labs down when their process is told to end. It never handles a signal while the process owns no lab.
+//! Takes labs down when their process is told to end, or panics where that means its end. It never handles a signal while the process owns no lab.
 
 use crate::run::locked;
 use crate::state::Record;
@@ -14,6 +14,13 @@ static LISTEN: Once = Once::new();
 /// signal that arrives meanwhile waits for the outcome.
 pub(crate) fn guard(record: &Arc<Mutex<Record>>, claim: impl FnOnce() -> Result<()>) -> Result<()> {
     LISTEN.call_once(|| {
+        if cfg!(panic = "abort") {
+            let report = std::panic::take_hook();
+            std::panic::set_hook(Box::new(move |panic| {
+                report(panic);
+                abandon();
+            }));
+        }
         if let Ok(mut signals) = Signals::new([SIGINT, SIGTERM, SIGHUP]) {
             std::thread::spawn(move || {
                 for signal in signals.forever() {
@@ -43,4 +50,17 @@ fn end(signal: i32) {
         }
     }
     let _ = signal_hook::low_level::emulate_default_handler(signal);
+}
+
+/// Where a panic ends the process at once, nothing is dropped: labs go from here. One whose record is being changed at
+/// that moment is left to the next lab.
+fn abandon() {
+    let Ok(labs) = LABS.try_lock() else { return };
+    for lab in labs.iter().filter_map(Weak::upgrade) {
+        if let Ok(record) = lab.try_lock().as_deref()
+            && !record.kept
+        {
+            let _ = record.take_down();
+        }
+    }
 }

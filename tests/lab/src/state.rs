@@ -102,11 +102,8 @@ pub(crate) fn claim(record: &Record) -> Result<()> {
     for name in names() {
         match Record::load(&name) {
             Ok(old) if old.abandoned() => old.take_down()?,
-            Ok(old) if name == record.name => {
-                bail!(
-                    "lab {name} is up already (pid {}); take it down with `sluice-lab down {name}`",
-                    old.owner.pid
-                )
+            Ok(_) if name == record.name => {
+                bail!("lab {name} is up already; take it down with `sluice-lab down {name}`, or choose another name")
             }
             Err(e) if name == record.name => return Err(e),
             _ => {}

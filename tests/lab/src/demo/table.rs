@@ -21,7 +21,7 @@ pub(super) struct Style {
 }
 
 /// Widths of the columns: what, detail, expected, seen.
-const WIDTHS: [usize; 4] = [24, 21, 16, 20];
+const WIDTHS: [usize; 4] = [24, 22, 17, 20];
 
 /// The table with a head, a line a row, and what belongs under a row.
 pub(super) fn render(rows: &[Row], style: Style) -> String {
