@@ -23,8 +23,8 @@ pub(crate) struct Link {
 pub(crate) enum Basis {
     /// A connection allows it.
     Connection(Link),
-    /// There is no connection, and policy allows none to begin. Holds while the table's era for the tuple does: another
-    /// connection may come to which the same packets are replies.
+    /// Policy allows neither the connection that there is, nor one to begin. Holds while the table's era for the tuple does: another
+    /// connection may come to which the same packets are replies, and with the one that is denied its backend goes.
     Denial { era: u32 },
 }
 

@@ -10,7 +10,7 @@ use std::hash::BuildHasher;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const SHARDS: usize = 64;
-/// Counters of entered keys, see [`ConnectionTable::era`].
+/// Counters of keys that came and went, see [`ConnectionTable::era`].
 const ERAS: usize = 1024;
 
 /// A key's place in a shard: the record, and which of its two keys.
@@ -92,8 +92,8 @@ impl ConnectionTable {
         Some((self.id(key.index), self.cells[key.index as usize].load(), key.direction))
     }
 
-    /// Changes whenever a connection is entered to which packets with this tuple may belong, and sometimes otherwise. Who found
-    /// none after reading it need not look again while it stays.
+    /// Changes whenever a connection to which packets with this tuple may belong is entered or taken out, and sometimes
+    /// otherwise. Who looked one up after reading it need not look again while it stays.
     #[inline]
     pub fn era(&self, tuple: &Tuple) -> u32 {
         self.eras[era_of(self.hash(tuple))].load(Ordering::Acquire)
@@ -190,6 +190,9 @@ impl ConnectionTable {
             state: None,
             cut: false,
         });
+        for hash in [original, reply] {
+            self.eras[era_of(hash)].fetch_add(1, Ordering::Release);
+        }
         self.live.fetch_sub(1, Ordering::Relaxed);
         lock(&self.free).push(id.index);
         Some(record)

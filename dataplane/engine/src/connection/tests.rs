@@ -148,6 +148,11 @@ fn an_era_changes_with_either_key_of_a_new_connection() {
     let before = table.era(&original);
     table.insert(&record(original, reply), ConnState::Icmp, 0);
     assert_eq!(table.era(&original), before, "nothing was entered");
+    let (id, ..) = table.lookup(&reply).unwrap();
+    let before = (table.era(&original), table.era(&reply));
+    table.remove(id);
+    assert_ne!(table.era(&original), before.0);
+    assert_ne!(table.era(&reply), before.1);
 }
 
 #[test]

@@ -147,3 +147,21 @@ fn a_pod_may_talk_to_its_own_address_and_needs_permission_through_a_service() {
     let forged = Packet::udp((REMOTE.addr(true), 1), (B.addr(true), 2));
     assert_eq!(bench.send(UPLINK, &wrapped(&forged)).len(), 1);
 }
+
+#[test]
+fn a_denial_for_the_sake_of_a_backend_ends_with_the_connection_to_it() {
+    let v4 = true;
+    let mut world = World::new();
+    world.serve(&[REMOTE]);
+    let mut bench = Bench::with(world, 1);
+    let packet = Packet::tcp((A.addr(v4), 1000), (SERVICE.addr(v4), 80), SYN);
+    bench.pod_sends(A, &packet);
+    bench.change(|w| w.policies = vec![egress("a", vec![app("b")])]);
+    refused_from(&mut bench, A, &packet, DropReason::PolicyEgress);
+    bench.change(|w| w.serve(&[B]));
+    // The connection would keep its backend; the next one has another.
+    refused_from(&mut bench, A, &packet, DropReason::PolicyEgress);
+    bench.wait(61 * SECOND);
+    let seen = packet.clone().to((B.addr(v4), 8080)).hop();
+    expect_at_pod(&bench.pod_sends(A, &packet), B, seen);
+}
