@@ -37,7 +37,7 @@ const HOST_MTU: u16 = 1280;
 ///
 /// # Errors
 /// Something that the agent cannot do without is missing; the text says what to do.
-pub fn run(config: Config) -> anyhow::Result<()> {
+pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
     let stop = crate::signals::stop_requested().context("cannot listen for signals")?;
     let queues = match (afxdp::queue_count(&config.uplink.interface)?, config.uplink.queues) {
         (has, Queues::All) => has,
@@ -63,12 +63,12 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     ));
 
     let clock = Clock::start();
-    let (host, host_queues) = open_host(&config)?;
+    let (host, host_queues) = open_host(config)?;
     let uplink_port = UplinkPort { slot: UPLINK, scope: UPLINK_SCOPE, caps: Caps::default() };
-    let settings = control_settings(&config, host, uplink_port);
+    let settings = control_settings(config, host, uplink_port);
     let publisher = Publisher::new(Snapshot::first(empty_parts()));
     let (resolve, wanted) = bounded(256);
-    let (workers, crossing) = spawn(&config, clock, &publisher, &shared, (&small, &large), &resolve)?;
+    let (workers, crossing) = spawn(config, clock, &publisher, &shared, (&small, &large), &resolve)?;
     let ports = Ports::new(workers, crossing);
     ports.hand_out(HOST, true, host_queues).map_err(anyhow::Error::msg)?;
     let plane = Arc::new(Plane {

@@ -4,6 +4,7 @@ use anyhow::{anyhow, bail};
 use serde::de::DeserializeOwned;
 use sluice_control::api::{Reply, Request};
 use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Write};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -74,6 +75,9 @@ impl Agent {
         let socket = self.socket.display();
         match err.kind() {
             ErrorKind::NotFound => format!("no agent runs here: there is no socket {socket}. {START}"),
+            ErrorKind::ConnectionRefused if !is_socket(&self.socket) => {
+                format!("{socket} is no socket. Name the agent's with --socket (key `socket` of its configuration)")
+            }
             ErrorKind::ConnectionRefused => {
                 format!("no agent runs here: the one that made {socket} has ended. {START}")
             }
@@ -85,6 +89,10 @@ impl Agent {
             _ => format!("cannot talk to the agent at {socket}: {err}"),
         }
     }
+}
+
+fn is_socket(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|meta| meta.file_type().is_socket())
 }
 
 fn talk(path: &Path, request: &[u8]) -> Result<Vec<u8>, Error> {

@@ -55,7 +55,7 @@ fn act(cli: Cli) -> anyhow::Result<()> {
         Verb::Run { config } => {
             let config = Config::load(&config)?;
             logging::start(&config.log)?;
-            run::run(config)
+            run::run(&config)
         }
         Verb::Config {
             verb: ConfigVerb::Example,
