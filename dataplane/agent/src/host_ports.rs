@@ -3,7 +3,12 @@
 use sluice_lb::{PortRange, PortSet};
 use std::io;
 
-const TABLES: [&str; 4] = ["/proc/self/net/tcp", "/proc/self/net/tcp6", "/proc/self/net/udp", "/proc/self/net/udp6"];
+const TABLES: [&str; 4] = [
+    "/proc/self/net/tcp",
+    "/proc/self/net/tcp6",
+    "/proc/self/net/udp",
+    "/proc/self/net/udp6",
+];
 
 /// The ports of `range` that no socket of this network namespace is bound to.
 ///

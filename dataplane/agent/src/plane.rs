@@ -30,7 +30,12 @@ pub(crate) struct Plane {
 
 /// A tap's abilities, as the engine wants to know them.
 pub(crate) fn caps_of(caps: sluice_io::Caps) -> Caps {
-    Caps { checksum: caps.tx_checksum, tso4: caps.tso4, tso6: caps.tso6, uso: caps.uso }
+    Caps {
+        checksum: caps.tx_checksum,
+        tso4: caps.tso4,
+        tso6: caps.tso6,
+        uso: caps.uso,
+    }
 }
 
 /// Queues as workers take them.
@@ -51,7 +56,11 @@ impl Plane {
 
     fn sum(&self, pick: impl Fn(&Counters) -> (u64, u64)) -> (u64, u64) {
         self.read(|ports| {
-            ports.workers().iter().map(|w| pick(&w.counters)).fold((0, 0), |(f, b), (x, y)| (f + x, b + y))
+            ports
+                .workers()
+                .iter()
+                .map(|w| pick(&w.counters))
+                .fold((0, 0), |(f, b), (x, y)| (f + x, b + y))
         })
     }
 }
@@ -59,7 +68,10 @@ impl Plane {
 impl Dataplane for Plane {
     fn attach_pod(&self, netns: &Path, interface: &str, mtu: u16) -> Result<PodPort, String> {
         self.read(|ports| {
-            let pod = PodInterface { netns: netns.into(), name: interface.into() };
+            let pod = PodInterface {
+                netns: netns.into(),
+                name: interface.into(),
+            };
             let slot = ports.reserve(pod)?;
             let spec = tap::TapSpec {
                 name: interface.into(),
@@ -74,7 +86,12 @@ impl Dataplane for Plane {
             let made = tap::create(&spec).map_err(|err| err.to_string()).and_then(|tap| {
                 let (mac, caps) = (tap.mac, caps_of(tap.caps));
                 ports.hand_out(slot, false, boxed(tap.queues))?;
-                Ok(PodPort { slot, scope: ports.next_scope(), mac, caps })
+                Ok(PodPort {
+                    slot,
+                    scope: ports.next_scope(),
+                    mac,
+                    caps,
+                })
             });
             if made.is_err() {
                 ports.release(slot);
@@ -86,7 +103,9 @@ impl Dataplane for Plane {
     fn detach_pod(&self, slot: PortSlot, remove_interface: bool) -> Result<(), String> {
         self.read(|ports| {
             ports.withdraw(slot)?;
-            let pod = ports.release(slot).ok_or_else(|| format!("port {} is no pod's", slot.0))?;
+            let pod = ports
+                .release(slot)
+                .ok_or_else(|| format!("port {} is no pod's", slot.0))?;
             if remove_interface {
                 tap::remove(Some(&pod.netns), &pod.name).map_err(|err| err.to_string())?;
             }
@@ -102,7 +121,11 @@ impl Dataplane for Plane {
     fn flows(&self, query: &FlowQuery) -> Vec<FlowRow> {
         let limit = query.limit.min(FlowQuery::MAX) as usize;
         let rows = self.shared.connections.rows(self.clock.now_ns(), usize::MAX);
-        rows.iter().filter(|row| matches(row, query)).take(limit).map(flow_row).collect()
+        rows.iter()
+            .filter(|row| matches(row, query))
+            .take(limit)
+            .map(flow_row)
+            .collect()
     }
 
     fn counters(&self) -> CountersReport {
@@ -122,14 +145,22 @@ impl Dataplane for Plane {
                 }
             }
         });
-        report.totals.insert("connections".into(), self.shared.connections.len() as u64);
-        report.totals.insert("connections_expired".into(), self.shared.connections.expired());
+        report
+            .totals
+            .insert("connections".into(), self.shared.connections.len() as u64);
+        report
+            .totals
+            .insert("connections_expired".into(), self.shared.connections.expired());
         let dropped = |reason: DropReason| self.sum(|c| c.dropped[reason.index()].get());
         let (mut frames, mut bytes) = (0, 0);
         for reason in DropReason::ALL {
             let (f, b) = dropped(*reason);
             (frames, bytes) = (frames + f, bytes + b);
-            report.drops.push(DropCount { reason: reason.label().into(), text: reason.text().into(), packets: f });
+            report.drops.push(DropCount {
+                reason: reason.label().into(),
+                text: reason.text().into(),
+                packets: f,
+            });
         }
         report.totals.insert("dropped_frames".into(), frames);
         report.totals.insert("dropped_bytes".into(), bytes);
@@ -138,7 +169,14 @@ impl Dataplane for Plane {
             let (tx_packets, tx_bytes) = self.sum(|c| c.ports[slot].sent.get());
             if rx_packets + tx_packets > 0 {
                 let slot = slot as u16;
-                let counters = PortCounters { slot, rx_packets, rx_bytes, tx_packets, tx_bytes, ..PortCounters::default() };
+                let counters = PortCounters {
+                    slot,
+                    rx_packets,
+                    rx_bytes,
+                    tx_packets,
+                    tx_bytes,
+                    ..PortCounters::default()
+                };
                 report.ports.push(counters);
             }
         }
@@ -203,7 +241,10 @@ fn matches(row: &ConnectionRow, query: &FlowQuery) -> bool {
     let at = |port: u16| [original.sport, original.dport, reply.sport, reply.dport].contains(&port);
     query.address.is_none_or(has)
         && query.port.is_none_or(at)
-        && query.protocol.as_ref().is_none_or(|p| p.eq_ignore_ascii_case(&protocol(original.proto)))
+        && query
+            .protocol
+            .as_ref()
+            .is_none_or(|p| p.eq_ignore_ascii_case(&protocol(original.proto)))
 }
 
 fn protocol(proto: Proto) -> String {

@@ -12,6 +12,9 @@ use std::time::Duration;
 pub(crate) const UPLINK: PortSlot = PortSlot(0);
 /// The slot of `sluice0`.
 pub(crate) const HOST: PortSlot = PortSlot(1);
+/// Incarnations of these two, which live as long as the agent.
+pub(crate) const UPLINK_SCOPE: Scope = Scope::port(1);
+pub(crate) const HOST_SCOPE: Scope = Scope::port(2);
 const FIRST_POD: usize = 2;
 /// Longest time a worker may take to let a port go.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -33,7 +36,12 @@ pub(crate) struct Ports {
 
 impl Ports {
     pub(crate) fn new(workers: Vec<WorkerHandle>, crossing: Arc<Crossing>) -> Self {
-        Self { workers, crossing, pods: Mutex::default(), scopes: AtomicU32::new(1) }
+        Self {
+            workers,
+            crossing,
+            pods: Mutex::default(),
+            scopes: AtomicU32::new(3),
+        }
     }
 
     pub(crate) fn workers(&self) -> &[WorkerHandle] {
@@ -49,9 +57,15 @@ impl Ports {
     pub(crate) fn reserve(&self, pod: PodInterface) -> Result<PortSlot, String> {
         let mut pods = self.pods();
         let at = pods.iter().position(Option::is_none).unwrap_or(pods.len());
-        let slot = u16::try_from(at + FIRST_POD).map(PortSlot).ok().filter(|s| s.index() < sluice_engine::COUNTED_PORTS);
+        let slot = u16::try_from(at + FIRST_POD)
+            .map(PortSlot)
+            .ok()
+            .filter(|s| s.index() < sluice_engine::COUNTED_PORTS);
         let slot = slot.ok_or_else(|| {
-            format!("this node already has {} ports, the most it can have; detach pods first", sluice_engine::COUNTED_PORTS)
+            format!(
+                "this node already has {} ports, the most it can have; detach pods first",
+                sluice_engine::COUNTED_PORTS
+            )
         })?;
         if at == pods.len() {
             pods.push(None);
@@ -82,7 +96,16 @@ impl Ports {
     pub(crate) fn withdraw(&self, slot: PortSlot) -> Result<(), String> {
         self.crossing.set_owner(slot, None);
         let (done, finished) = crossbeam::channel::bounded(self.workers.len());
-        let asked = self.workers.iter().filter(|w| w.tell(Command::Remove { slot, done: done.clone() })).count();
+        let asked = self
+            .workers
+            .iter()
+            .filter(|w| {
+                w.tell(Command::Remove {
+                    slot,
+                    done: done.clone(),
+                })
+            })
+            .count();
         for _ in 0..asked {
             finished
                 .recv_timeout(PATIENCE)

@@ -64,7 +64,11 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
 
     let clock = Clock::start();
     let (host, host_queues) = open_host(config)?;
-    let uplink_port = UplinkPort { slot: UPLINK, scope: UPLINK_SCOPE, caps: Caps::default() };
+    let uplink_port = UplinkPort {
+        slot: UPLINK,
+        scope: UPLINK_SCOPE,
+        caps: Caps::default(),
+    };
     let settings = control_settings(config, host, uplink_port);
     let publisher = Publisher::new(Snapshot::first(empty_parts()));
     let (resolve, wanted) = bounded(256);
@@ -126,15 +130,19 @@ fn spawn(
     (small, large): (&Memory, &Memory),
     resolve: &Sender<Addr>,
 ) -> anyhow::Result<Spawned> {
-    let ready: Vec<ReadySet> =
-        (0..config.workers.count).map(|_| ReadySet::new()).collect::<Result<_, _>>().context("cannot watch queues")?;
+    let ready: Vec<ReadySet> = (0..config.workers.count)
+        .map(|_| ReadySet::new())
+        .collect::<Result<_, _>>()
+        .context("cannot watch queues")?;
     let crossing = Arc::new(Crossing::new(ready.iter().map(ReadySet::waker).collect()));
     let cpus = config.workers.cpus();
     let mut handles = Vec::new();
     for (index, ready) in ready.into_iter().enumerate() {
         let counters = Arc::new(Counters::default());
-        let engine_config =
-            EngineConfig { cache_flows: config.memory.flows, seed: sluice_wire::stable_hash(&[index as u64 + 1]) };
+        let engine_config = EngineConfig {
+            cache_flows: config.memory.flows,
+            seed: sluice_wire::stable_hash(&[index as u64 + 1]),
+        };
         let (commands, received) = unbounded();
         let busy_ns = Arc::new(AtomicU64::new(0));
         let handle = WorkerHandle {
@@ -162,15 +170,24 @@ fn spawn(
             busy_ns,
         };
         let cpu = handle.cpu;
-        let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-            if let Some(id) = cpu
-                && !core_affinity::set_for_current(core_affinity::CoreId { id })
-            {
-                tracing::warn!(worker = index, cpu = id, "cannot pin the worker to its CPU; it runs unpinned");
-            }
-            worker.run();
-        })?;
-        handles.push(WorkerHandle { thread: Some(thread), ..handle });
+        let thread = std::thread::Builder::new()
+            .name(format!("worker-{index}"))
+            .spawn(move || {
+                if let Some(id) = cpu
+                    && !core_affinity::set_for_current(core_affinity::CoreId { id })
+                {
+                    tracing::warn!(
+                        worker = index,
+                        cpu = id,
+                        "cannot pin the worker to its CPU; it runs unpinned"
+                    );
+                }
+                worker.run();
+            })?;
+        handles.push(WorkerHandle {
+            thread: Some(thread),
+            ..handle
+        });
     }
     Ok((handles, crossing))
 }

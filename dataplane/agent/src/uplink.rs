@@ -40,12 +40,20 @@ impl Uplink {
                 owned.own(proto, port, true);
             }
         }
-        Ok(Self { spec, umem, memory: (small.clone(), large.clone()), program: Some(program), mode: None })
+        Ok(Self {
+            spec,
+            umem,
+            memory: (small.clone(), large.clone()),
+            program: Some(program),
+            mode: None,
+        })
     }
 
     /// Fills the program's tables; the first time, also attaches it and hands its queues to the workers.
     pub(crate) fn steer(&mut self, steering: &Steering, ports: &Ports) -> Result<(), String> {
-        let Some(program) = self.program.as_mut() else { return Err("the agent is stopping".into()) };
+        let Some(program) = self.program.as_mut() else {
+            return Err("the agent is stopping".into());
+        };
         let frontends: Vec<_> = steering.frontends.iter().map(|f| (f.addr, f.proto, f.port)).collect();
         program
             .set_node_addresses(&steering.node_addresses)
@@ -59,9 +67,13 @@ impl Uplink {
     }
 
     fn open(&mut self, ports: &Ports) -> Result<(), String> {
-        let Some(program) = self.program.as_mut() else { return Ok(()) };
+        let Some(program) = self.program.as_mut() else {
+            return Ok(());
+        };
         if program.mode().is_none() {
-            program.attach(&self.spec.interface, &self.spec.pins).map_err(|err| err.to_string())?;
+            program
+                .attach(&self.spec.interface, &self.spec.pins)
+                .map_err(|err| err.to_string())?;
         }
         let spec = afxdp::QueueSpec {
             interface: self.spec.interface.clone(),
@@ -71,7 +83,11 @@ impl Uplink {
         };
         let mut pools = Pools::new(&self.memory.0, &self.memory.1);
         let uplink = afxdp::open(&spec, &self.umem, &mut pools, program).map_err(|err| err.to_string())?;
-        let queues = uplink.queues.into_iter().map(|q| Box::new(q) as Box<dyn PacketIo>).collect();
+        let queues = uplink
+            .queues
+            .into_iter()
+            .map(|q| Box::new(q) as Box<dyn PacketIo>)
+            .collect();
         ports.hand_out(UPLINK, false, queues)?;
         self.mode = Some(uplink.mode);
         Ok(())
@@ -84,7 +100,11 @@ impl Uplink {
 
     /// Queues in use.
     pub(crate) fn queues(&self) -> u16 {
-        if self.mode.is_some() { self.spec.queues as u16 } else { 0 }
+        if self.mode.is_some() {
+            self.spec.queues as u16
+        } else {
+            0
+        }
     }
 
     /// Gives everything back to the kernel.

@@ -29,7 +29,11 @@ pub(crate) struct Crossing {
 impl Crossing {
     /// One inbox for each worker's waker.
     pub(crate) fn new(wakers: Vec<Waker>) -> Self {
-        let inbox = |waker| Inbox { frames: ArrayQueue::new(RING), sleeping: AtomicBool::new(false), waker };
+        let inbox = |waker| Inbox {
+            frames: ArrayQueue::new(RING),
+            sleeping: AtomicBool::new(false),
+            waker,
+        };
         Self {
             inboxes: wakers.into_iter().map(inbox).collect(),
             owners: (0..COUNTED_PORTS).map(|_| AtomicU16::new(NOBODY)).collect(),
@@ -57,9 +61,17 @@ impl Crossing {
     }
 
     fn send(&self, slot: PortSlot, frame: Frame) -> Result<(), (Frame, DropReason)> {
-        let owner = self.owners.get(slot.index()).map_or(NOBODY, |o| o.load(Ordering::Acquire));
-        let Some(inbox) = self.inboxes.get(usize::from(owner)) else { return Err((frame, DropReason::PortGone)) };
-        inbox.frames.push((slot, frame)).map_err(|(_, frame)| (frame, DropReason::TxRingFull))?;
+        let owner = self
+            .owners
+            .get(slot.index())
+            .map_or(NOBODY, |o| o.load(Ordering::Acquire));
+        let Some(inbox) = self.inboxes.get(usize::from(owner)) else {
+            return Err((frame, DropReason::PortGone));
+        };
+        inbox
+            .frames
+            .push((slot, frame))
+            .map_err(|(_, frame)| (frame, DropReason::TxRingFull))?;
         fence(Ordering::SeqCst);
         if inbox.sleeping.swap(false, Ordering::Relaxed) {
             inbox.waker.wake();
@@ -94,12 +106,20 @@ impl<'a> Out<'a> {
         worker: usize,
         resolve: &'a Sender<Addr>,
     ) -> Self {
-        Self { queues, counters, crossing, worker, resolve }
+        Self {
+            queues,
+            counters,
+            crossing,
+            worker,
+            resolve,
+        }
     }
 
     /// Sends what other workers left here; counts it as work.
     pub(crate) fn take_crossed(&mut self, pools: &mut Pools, work: &mut usize) {
-        let Some(inbox) = self.crossing.inboxes.get(self.worker) else { return };
+        let Some(inbox) = self.crossing.inboxes.get(self.worker) else {
+            return;
+        };
         if inbox.sleeping.load(Ordering::Relaxed) {
             inbox.sleeping.store(false, Ordering::Relaxed);
         }

@@ -30,7 +30,11 @@ impl Idle {
 
     /// How long the next poll may wait, after a round with `work` frames that took `took_ns`.
     pub(crate) fn after(&mut self, work: usize, took_ns: u64, holding: bool) -> Option<Duration> {
-        self.silent_ns = if work > 0 { 0 } else { self.silent_ns.saturating_add(took_ns) };
+        self.silent_ns = if work > 0 {
+            0
+        } else {
+            self.silent_ns.saturating_add(took_ns)
+        };
         Some(match self.polling {
             Polling::Busy => Duration::ZERO,
             Polling::Adaptive if self.silent_ns < SPIN_NS => Duration::ZERO,

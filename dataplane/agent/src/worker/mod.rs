@@ -7,9 +7,9 @@ mod queues;
 
 use crate::clock::Clock;
 use crossbeam::channel::{Receiver, Sender};
+pub(crate) use egress::Crossing;
 use egress::Out;
 use idle::Idle;
-pub(crate) use egress::Crossing;
 pub(crate) use idle::Polling;
 use queues::Queues;
 use sluice_engine::{Burst, Counters, Engine};
@@ -25,7 +25,11 @@ use std::time::Duration;
 /// What a worker is told. It answers at a point where no packet is under way.
 pub(crate) enum Command {
     /// Takes this queue of a port.
-    Add { slot: PortSlot, to_host: bool, io: Box<dyn PacketIo> },
+    Add {
+        slot: PortSlot,
+        to_host: bool,
+        io: Box<dyn PacketIo>,
+    },
     /// Lets the port go: what is queued is sent, its queues are closed, then `done` hears of it.
     Remove { slot: PortSlot, done: Sender<()> },
     /// Ends.
@@ -89,7 +93,10 @@ impl Worker {
             }
             // One call tells which queues have something, and is where the worker sleeps.
             if self.ready.poll(timeout, &mut tokens).is_err() {
-                tracing::error!(worker = self.index, "the set of queues cannot be polled; the worker stops");
+                tracing::error!(
+                    worker = self.index,
+                    "the set of queues cannot be polled; the worker stops"
+                );
                 return self.end(queues);
             }
             // Quiescent point: nothing of the last configuration is borrowed here.
@@ -104,14 +111,16 @@ impl Worker {
                 }
                 work += rx.len();
                 counters.events.bursts.add(1);
-                self.engine.process(snapshot, now_ns, &mut self.pools, &mut rx, &mut out);
+                self.engine
+                    .process(snapshot, now_ns, &mut self.pools, &mut rx, &mut out);
             }
             self.engine.tick(snapshot, now_ns, &mut self.pools, &mut out);
             work += out.queues.recycle(&mut self.pools);
             counters.events.rounds.add(1);
             let after_ns = self.clock.now_ns();
             if work > 0 {
-                self.busy_ns.fetch_add(after_ns.saturating_sub(now_ns), Ordering::Relaxed);
+                self.busy_ns
+                    .fetch_add(after_ns.saturating_sub(now_ns), Ordering::Relaxed);
             } else {
                 counters.events.idle_rounds.add(1);
             }

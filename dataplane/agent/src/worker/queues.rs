@@ -31,7 +31,11 @@ impl Queues {
             self.ports.resize_with(slot.index() + 1, || None);
             self.dirty.reserve(self.ports.len());
         }
-        let port = self.ports[slot.index()].get_or_insert_with(|| Port { to_host, queues: Vec::new(), out: Burst::new() });
+        let port = self.ports[slot.index()].get_or_insert_with(|| Port {
+            to_host,
+            queues: Vec::new(),
+            out: Burst::new(),
+        });
         if let Some(fd) = io.readiness()
             && let Err(err) = ready.add(fd, token(slot, port.queues.len()))
         {
@@ -47,13 +51,18 @@ impl Queues {
 
     /// All ports with queues here.
     pub(crate) fn slots(&self) -> Vec<PortSlot> {
-        (0..self.ports.len()).filter(|i| self.ports[*i].is_some()).map(|i| PortSlot(i as u16)).collect()
+        (0..self.ports.len())
+            .filter(|i| self.ports[*i].is_some())
+            .map(|i| PortSlot(i as u16))
+            .collect()
     }
 
     /// Sends what waits, closes the port's queues and forgets it.
     pub(crate) fn remove(&mut self, slot: PortSlot, ready: &ReadySet, pools: &mut Pools, counters: &Counters) {
         self.flush_port(slot, pools, counters);
-        let Some(port) = self.ports.get_mut(slot.index()).and_then(Option::take) else { return };
+        let Some(port) = self.ports.get_mut(slot.index()).and_then(Option::take) else {
+            return;
+        };
         for io in port.queues {
             close(io, ready, pools);
         }
@@ -62,8 +71,12 @@ impl Queues {
     /// One burst from the queue with this token; false when there was nothing.
     pub(crate) fn receive(&mut self, token: u64, pools: &mut Pools, rx: &mut Burst, ready: &ReadySet) -> bool {
         let (slot, index) = ((token & 0xffff) as usize, (token >> 16) as usize);
-        let Some(port) = self.ports.get_mut(slot).and_then(Option::as_mut) else { return false };
-        let Some(io) = port.queues.get_mut(index) else { return false };
+        let Some(port) = self.ports.get_mut(slot).and_then(Option::as_mut) else {
+            return false;
+        };
+        let Some(io) = port.queues.get_mut(index) else {
+            return false;
+        };
         let got = io.receive(pools, rx);
         if got.frames == 0 && !io.alive() {
             // Its namespace or device is gone. A dead descriptor would be ready for ever; the port itself goes when control
@@ -86,7 +99,12 @@ impl Queues {
 
     /// Queues a frame for a port that [`Self::has`] queues here; a full burst goes first.
     pub(crate) fn push(&mut self, slot: PortSlot, frame: sluice_engine::Frame, pools: &mut Pools, counters: &Counters) {
-        if self.ports.get(slot.index()).and_then(Option::as_ref).is_some_and(|p| p.out.is_full()) {
+        if self
+            .ports
+            .get(slot.index())
+            .and_then(Option::as_ref)
+            .is_some_and(|p| p.out.is_full())
+        {
             self.flush_port(slot, pools, counters);
         }
         let Some(port) = self.ports.get_mut(slot.index()).and_then(Option::as_mut) else {
@@ -107,7 +125,9 @@ impl Queues {
     }
 
     fn flush_port(&mut self, slot: PortSlot, pools: &mut Pools, counters: &Counters) {
-        let Some(port) = self.ports.get_mut(slot.index()).and_then(Option::as_mut) else { return };
+        let Some(port) = self.ports.get_mut(slot.index()).and_then(Option::as_mut) else {
+            return;
+        };
         let Some(io) = port.queues.first_mut() else { return };
         for attempt in 0..2 {
             if port.out.is_empty() {

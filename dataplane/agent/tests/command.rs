@@ -1,0 +1,46 @@
+//! The binary as a person calls it: exit codes, and which stream says what.
+
+use std::process::{Command, Output};
+
+fn sluice(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_sluice"))
+        .args(args)
+        .env("NO_COLOR", "1")
+        .output()
+        .expect("the binary runs")
+}
+
+#[test]
+fn the_example_configuration_is_printed_and_passes_its_own_check() {
+    let example = sluice(&["config", "example"]);
+    assert!(example.status.success());
+    let file = std::env::temp_dir().join(format!("sluice-example-{}.yaml", std::process::id()));
+    std::fs::write(&file, &example.stdout).unwrap();
+    let check = sluice(&["config", "check", file.to_str().unwrap()]);
+    std::fs::remove_file(&file).unwrap();
+    assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stderr));
+}
+
+#[test]
+fn an_unknown_key_ends_with_a_message_on_stderr() {
+    let file = std::env::temp_dir().join(format!("sluice-unknown-{}.yaml", std::process::id()));
+    std::fs::write(&file, "uplink:\n  interface: eth1\nworker:\n  count: 2\n").unwrap();
+    let run = sluice(&["run", "--config", file.to_str().unwrap()]);
+    std::fs::remove_file(&file).unwrap();
+    let said = String::from_utf8_lossy(&run.stderr);
+    assert!(!run.status.success() && run.stdout.is_empty());
+    assert!(
+        said.contains("line 3") && said.contains("`worker`") && said.contains("`workers`"),
+        "{said}"
+    );
+}
+
+#[test]
+fn without_an_agent_it_says_what_to_do() {
+    let run = sluice(&["--socket", "/nonexistent/sluice.sock", "status"]);
+    let said = String::from_utf8_lossy(&run.stderr);
+    assert!(
+        !run.status.success() && said.contains("/nonexistent/sluice.sock"),
+        "{said}"
+    );
+}
