@@ -6,7 +6,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test build prepare format lint rules unit-test lab-test programs
+.PHONY: help demo test build prepare format lint tests rules unit-test lab-test programs deny
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,7 +18,7 @@ demo: ## Build two nodes with pods in network namespaces and show that everythin
 
 test: ## Everything CI checks: format, lints, rules of the house, unit and property tests, lab tests
 	@tests/prepare.sh test
-	@$(MAKE) --no-print-directory format lint rules unit-test lab-test
+	@$(MAKE) --no-print-directory format lint tests
 
 build: ## Build the release binaries
 	@tests/prepare.sh build
@@ -33,15 +33,23 @@ format: ## Check that the code is formatted
 lint: ## Run clippy; a warning is an error
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
-rules: ## Check dependency directions, where unsafe lives, length of files, tests named in SPEC.md
+# One build for all: the features of shared crates depend on what is built together, so parts one by one would build twice.
+tests: ## Run every test: rules of the house, unit, property and lab tests; needs root
+	@tests/summary.sh $(CARGO) test --locked --workspace --no-fail-fast
+
+rules: ## Only the dependency directions, where unsafe lives, length of files, tests named in SPEC.md
 	$(CARGO) test --locked -p sluice-house
 
-unit-test: ## Run unit and property tests of all crates but the lab
+unit-test: ## Only unit and property tests of all crates but the lab
 	$(CARGO) test --locked --no-fail-fast --workspace --exclude sluice-lab --exclude sluice-house
 
 # The lab starts these programs beside its own test binaries.
 programs:
 	$(CARGO) build --locked -p sluice -p sluice-lab
 
-lab-test: programs ## Run the tests in network namespaces; needs root
+lab-test: programs ## Only the tests in network namespaces; needs root
 	$(CARGO) test --locked --no-fail-fast -p sluice-lab
+
+deny: ## Check licences, sources and duplicates of all crates; installs cargo-deny when it is missing (minutes)
+	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
+	$(CARGO) deny --offline check licenses bans sources
