@@ -1,8 +1,8 @@
 //! Decides which backend serves a connection, and which rewrite that needs. It never opens a socket, reads a clock or knows a
 //! Kubernetes type: time and randomness are arguments, and control hands in usable endpoints only.
 //!
-//! A choice has two halves. [`Service::pick`] reads and has no side effect, so that several workers may pick for the same
-//! first packet; [`Runtime::commit`] is called once, for the pick that won the creation of the connection.
+//! A choice has two halves. [`Service::pick`] leaves nothing behind but a turn that is taken, so that several workers may pick
+//! for the same first packet; [`Runtime::commit`] is called once, for the pick that won the creation of the connection.
 
 mod affinity;
 mod endpoint;

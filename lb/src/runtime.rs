@@ -5,7 +5,7 @@
 //! has no affinity, its endpoint counts no connections.
 
 use crate::affinity::{AffinityTable, Key, Remembered};
-use crate::{Choice, ChosenBy, EndpointSlot, Service, ServiceSlot};
+use crate::{Choice, EndpointSlot, Service, ServiceSlot};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use sluice_wire::Addr;
 
@@ -48,16 +48,9 @@ impl Runtime {
         }
     }
 
-    /// The pick `choice` of `service` became a connection of `client`: moves the cursor, renews the affinity, counts the
-    /// connection. To be called once for each connection created, and [`Self::release`] once when it ends.
+    /// The pick `choice` of `service` became a connection of `client`: renews the affinity, counts the connection. To be called once for each connection created, and [`Self::release`] once when it ends.
     pub fn commit(&self, service: &Service, choice: &Choice, client: Addr, now_ns: u64) {
         let state = self.services.get(service.slot().index());
-        if let Some(state) = state
-            && choice.by == ChosenBy::Scheduler
-            && service.scheduler().uses_cursor()
-        {
-            state.cursor.fetch_add(1, Relaxed);
-        }
         let Some(endpoint) = self.endpoints.get(choice.endpoint.index()) else {
             return;
         };
@@ -92,6 +85,13 @@ impl Runtime {
         self.endpoints
             .get(endpoint.index())
             .map_or(0, |s| s.connections.load(Relaxed))
+    }
+
+    /// The turn that `service` stands at, which nobody else gets any more; `None` outside the table.
+    pub(crate) fn take_turn(&self, service: ServiceSlot) -> Option<u64> {
+        self.services
+            .get(service.index())
+            .map(|s| s.cursor.fetch_add(1, Relaxed))
     }
 
     /// Number of picks that moved the cursor of `service`; `None` outside the table.

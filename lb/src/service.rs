@@ -76,7 +76,7 @@ pub enum ChosenBy {
     Scheduler,
 }
 
-/// The outcome of a pick. It has no effect until [`Runtime::commit`].
+/// The outcome of a pick. But for the turn taken, it has no effect until [`Runtime::commit`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Choice {
     /// Index into [`Service::endpoints`].

@@ -1,4 +1,5 @@
-//! Decides between the endpoints of one service. It never changes anything: the winner of a creation race commits.
+//! Decides between the endpoints of one service. It never changes anything but whose turn it is: connections are counted
+//! by the commit of whoever wins the creation race.
 
 mod lc;
 mod mh;
@@ -28,7 +29,7 @@ pub struct PickContext {
 /// A way to choose an endpoint for a new connection.
 pub trait Scheduler: Send + Sync {
     /// Index of the chosen endpoint; `None` when none has a weight above 0. `endpoints` must be the list that the
-    /// scheduler was built for. Free of side effects.
+    /// scheduler was built for. Schedulers by turns take a turn; there is no other side effect.
     fn pick(&self, ctx: &PickContext, endpoints: &[Endpoint], runtime: &Runtime) -> Option<usize>;
 }
 
@@ -77,16 +78,13 @@ impl SchedulerKind {
             Self::Random => Box::new(random::Random::new(endpoints)),
         }
     }
-
-    /// Whether picks depend on the service's cursor, so that a commit has to move it.
-    pub(crate) const fn uses_cursor(self) -> bool {
-        matches!(self, Self::Rr | Self::Wrr | Self::Lc)
-    }
 }
 
-/// The turn that the service's cursor stands at. A service outside the runtime table has no cursor and takes turns at random.
+/// Takes the service's next turn. It is taken here, not when the connection exists: workers that pick at once must not get the
+/// same turn, and a client that may not talk to one endpoint must get to the next one with its next attempt. A service
+/// outside the runtime table has no cursor and takes turns at random.
 fn turn(ctx: &PickContext, runtime: &Runtime) -> u64 {
-    runtime.cursor(ctx.service).unwrap_or(ctx.entropy)
+    runtime.take_turn(ctx.service).unwrap_or(ctx.entropy)
 }
 
 /// Every index once, from the one whose turn it is.

@@ -86,15 +86,33 @@ proptest! {
     }
 
     #[test]
-    fn a_pick_has_no_side_effect(weights in prop::collection::vec(1..9u16, 1..9), who: u32, entropy: u64) {
-        let runtime = Runtime::new(1, 9);
+    fn a_pick_takes_a_turn_at_most(weights in prop::collection::vec(1..9u16, 1..9), who: u32, entropy: u64) {
         for kind in SchedulerKind::ALL {
+            let runtime = Runtime::new(1, 9);
             let service = service(kind, &weights);
             let ctx = context(client(who), 0, entropy);
             let first = service.pick(&ctx, &runtime);
-            prop_assert_eq!(service.pick(&ctx, &runtime), first);
+            let in_turns = matches!(kind, SchedulerKind::Rr | SchedulerKind::Wrr | SchedulerKind::Lc);
+            prop_assert_eq!(runtime.cursor(ServiceSlot(0)), Some(u64::from(in_turns)), "{}", kind);
+            runtime.forget_service(ServiceSlot(0));
+            prop_assert_eq!(service.pick(&ctx, &runtime), first, "{}", kind);
+            prop_assert!((0..9).all(|n| runtime.connections(EndpointSlot(n)) == 0), "{}", kind);
         }
-        prop_assert_eq!(runtime.cursor(ServiceSlot(0)), Some(0));
+    }
+
+    #[test]
+    fn workers_that_pick_at_once_never_get_the_same_turn(weights in prop::collection::vec(1..4u16, 1..9)) {
+        let (service, runtime) = (service(SchedulerKind::Rr, &weights), Runtime::new(1, 9));
+        let rounds = 50;
+        let pick = || -> Vec<usize> {
+            let one = |_| service.pick(&context(client(0), 0, 0), &runtime).unwrap().index;
+            (0..rounds * weights.len()).map(one).collect()
+        };
+        let picks: Vec<usize> = std::thread::scope(|scope| {
+            let workers = [scope.spawn(pick), scope.spawn(pick)];
+            workers.into_iter().flat_map(|w| w.join().unwrap()).collect()
+        });
+        prop_assert_eq!(tally(&picks, weights.len()), vec![2 * rounds as u64; weights.len()]);
     }
 }
 
