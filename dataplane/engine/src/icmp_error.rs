@@ -55,6 +55,8 @@ impl Engine {
         let src = item.parsed.tuple.src;
         let from = match item.ingress {
             Ingress::Outside => node.outside_for(src),
+            // The host drops what claims to come from its own addresses, and all of ours are.
+            Ingress::Host => Some(item.parsed.tuple.dst),
             _ => node.base_for(src).or(node.outside_for(src)),
         };
         let (Some(from), Ok(way)) = (from, cx.route(src, &mut Deps::default())) else {
