@@ -62,6 +62,10 @@ fn a_broken_file_is_named_with_its_line_and_the_last_good_state_serves_on() {
 #[test]
 fn contradictions_are_reported_and_the_rest_works() {
     in_lab(&two_nodes(), |lab| {
+        lab.edit("service-default-web.yaml", |service| {
+            service["metadata"]["creationTimestamp"] = "2020-01-01T00:00:00Z".into();
+        })
+        .unwrap();
         let apply = |file: &str, object: Value| lab.apply(file, &manifests::to_yaml(&object)).unwrap();
         apply(
             "pod-twin.yaml",
@@ -114,16 +118,18 @@ fn contradictions_are_reported_and_the_rest_works() {
 
 #[test]
 fn an_unknown_key_of_the_configuration_is_named_with_the_nearest_valid_one() {
-    in_lab(&two_nodes(), |lab| {
-        let node = lab.node("node-a").unwrap();
-        let file = lab.dir().join("typo.yaml").to_string_lossy().into_owned();
-        std::fs::write(&file, "uplink: {interface: eth0}\nworkers:\n  cuont: 2\n").unwrap();
-        for verb in [&["run", "--config", &file][..], &["config", "check", &file]] {
-            let output = node.sluice(verb).unwrap();
-            assert!(output.code.is_some_and(|code| code != 0), "{output}");
-            for word in [file.as_str(), "line 3", "workers.cuont", "workers.count"] {
-                assert!(output.stderr.contains(word), "`{word}` is missing: {output}");
-            }
-        }
-    });
+    let mut topology = two_nodes();
+    topology.nodes[0].agent = serde_json::from_value(json!({"workers": {"cuont": 2}})).unwrap();
+    let error = Lab::up(&topology).err().expect("such an agent does not start");
+    let said = format!("{error:#}");
+    for word in [
+        "node-a",
+        "ended before it was ready",
+        "node-a.yaml",
+        "line ",
+        "workers.cuont",
+        "workers.count",
+    ] {
+        assert!(said.contains(word), "`{word}` is missing: {said}");
+    }
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use sluice_lab::{Lab, Node};
 
 /// Checks all agents that run, and stops them.
-pub fn check(lab: &Lab) {
+pub(crate) fn check(lab: &Lab) {
     for spec in &lab.topology().nodes {
         let node = lab.node(&spec.name).unwrap();
         if node.agent_running() {
@@ -21,7 +21,7 @@ pub fn check(lab: &Lab) {
 }
 
 /// Waits until the sums agree: while packets pass, a reading may catch one half-way.
-pub fn balanced(lab: &Lab, node: &Node<'_>) {
+pub(crate) fn balanced(lab: &Lab, node: &Node<'_>) {
     let mut seen = Value::Null;
     let what = format!("the frames of {} to balance", node.name());
     let waited = lab.wait(&what, PATIENCE, || {
@@ -58,7 +58,7 @@ fn off_balance(totals: &Value) -> (i128, i128) {
 }
 
 /// The total `name` of a node's counters.
-pub fn total(node: &Node<'_>, name: &str) -> u64 {
+pub(crate) fn total(node: &Node<'_>, name: &str) -> u64 {
     let counters = node.sluice_json(&["counters"]).unwrap();
     counters["totals"][name]
         .as_u64()

@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
 /// Three pings, all answered.
-pub fn ping(from: &Place<'_>, to: IpAddr) {
+pub(crate) fn ping(from: &Place<'_>, to: IpAddr) {
     let output = from
         .run(&["ping", "-n", "-c", "3", "-i", "0.05", "-W", "2", &to.to_string()])
         .unwrap();
@@ -21,7 +21,7 @@ pub fn ping(from: &Place<'_>, to: IpAddr) {
 }
 
 /// What curl gets from `to`, port 80 unless another is given.
-pub fn curl(from: &Place<'_>, to: impl Into<Target>, path: &str) -> String {
+pub(crate) fn curl(from: &Place<'_>, to: impl Into<Target>, path: &str) -> String {
     let url = format!("http://{}{path}", to.into().0);
     let output = from.curl(&url, PATIENCE).unwrap();
     output
@@ -31,7 +31,7 @@ pub fn curl(from: &Place<'_>, to: impl Into<Target>, path: &str) -> String {
 }
 
 /// Where curl goes.
-pub struct Target(SocketAddr);
+pub(crate) struct Target(SocketAddr);
 
 impl From<IpAddr> for Target {
     fn from(address: IpAddr) -> Self {
@@ -46,7 +46,7 @@ impl From<(IpAddr, u16)> for Target {
 }
 
 /// Who answers an HTTP request on a connection of its own.
-pub fn get(to: SocketAddr, path: &str, patience: Duration) -> io::Result<String> {
+pub(crate) fn get(to: SocketAddr, path: &str, patience: Duration) -> io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&to, patience)?;
     stream.set_read_timeout(Some(patience))?;
     write!(stream, "GET {path} HTTP/1.0\r\nHost: test\r\n\r\n")?;
@@ -59,7 +59,7 @@ pub fn get(to: SocketAddr, path: &str, patience: Duration) -> io::Result<String>
 }
 
 /// Who answered how many of `count` HTTP requests, and in which order.
-pub fn answers(from: &Place<'_>, to: (IpAddr, u16), count: usize) -> Vec<String> {
+pub(crate) fn answers(from: &Place<'_>, to: (IpAddr, u16), count: usize) -> Vec<String> {
     from.within(|| {
         let one = |i| {
             get(to.into(), "/", PATIENCE).map_err(|e| {
@@ -76,7 +76,7 @@ pub fn answers(from: &Place<'_>, to: (IpAddr, u16), count: usize) -> Vec<String>
 }
 
 /// Who answered how many of `count` datagrams, each from a port of its own.
-pub fn echoes(from: &Place<'_>, to: (IpAddr, u16), count: usize) -> Vec<String> {
+pub(crate) fn echoes(from: &Place<'_>, to: (IpAddr, u16), count: usize) -> Vec<String> {
     let one = |i| match datagram(from, to, "hello", PATIENCE) {
         Ok(text) => text
             .strip_suffix(" hello")
@@ -92,7 +92,7 @@ pub fn echoes(from: &Place<'_>, to: (IpAddr, u16), count: usize) -> Vec<String> 
 }
 
 /// The answer to one datagram.
-pub fn datagram(from: &Place<'_>, to: (IpAddr, u16), text: &str, patience: Duration) -> io::Result<String> {
+pub(crate) fn datagram(from: &Place<'_>, to: (IpAddr, u16), text: &str, patience: Duration) -> io::Result<String> {
     let exchange = || {
         let any: IpAddr = if to.0.is_ipv6() {
             Ipv6Addr::UNSPECIFIED.into()
@@ -111,7 +111,7 @@ pub fn datagram(from: &Place<'_>, to: (IpAddr, u16), text: &str, patience: Durat
 }
 
 /// How often each name occurs.
-pub fn spread(names: &[String]) -> BTreeMap<&str, usize> {
+pub(crate) fn spread(names: &[String]) -> BTreeMap<&str, usize> {
     let mut counts = BTreeMap::new();
     for name in names {
         *counts.entry(name.as_str()).or_insert(0) += 1;
@@ -121,14 +121,14 @@ pub fn spread(names: &[String]) -> BTreeMap<&str, usize> {
 
 /// How an attempt to connect ends within `patience`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Attempt {
+pub(crate) enum Attempt {
     Connected,
     Refused,
     Silence,
 }
 
 /// Tries one TCP connection.
-pub fn attempt(from: &Place<'_>, to: (IpAddr, u16), patience: Duration) -> Attempt {
+pub(crate) fn attempt(from: &Place<'_>, to: (IpAddr, u16), patience: Duration) -> Attempt {
     let outcome = from
         .within(|| Ok(TcpStream::connect_timeout(&to.into(), patience).map_err(|e| e.kind())))
         .unwrap();
@@ -141,16 +141,16 @@ pub fn attempt(from: &Place<'_>, to: (IpAddr, u16), patience: Duration) -> Attem
 }
 
 /// A connection that stays open and asks one thing after another.
-pub struct Conversation(TcpStream);
+pub(crate) struct Conversation(TcpStream);
 
 impl Conversation {
-    pub fn open(from: &Place<'_>, to: (IpAddr, u16)) -> Conversation {
+    pub(crate) fn open(from: &Place<'_>, to: (IpAddr, u16)) -> Conversation {
         let stream = from.within(|| Ok(TcpStream::connect_timeout(&to.into(), PATIENCE)?));
         Conversation(stream.unwrap_or_else(|e| panic!("from {} to {}: {e:#}", from.name(), SocketAddr::from(to))))
     }
 
     /// Sends `text` and returns what comes back first.
-    pub fn ask(&mut self, text: &str, patience: Duration) -> io::Result<String> {
+    pub(crate) fn ask(&mut self, text: &str, patience: Duration) -> io::Result<String> {
         self.0.set_read_timeout(Some(patience))?;
         self.0.write_all(text.as_bytes())?;
         let mut buffer = [0; 4096];
@@ -161,7 +161,7 @@ impl Conversation {
     }
 
     /// One HTTP request; the server keeps the connection open.
-    pub fn http(&mut self, patience: Duration) -> io::Result<String> {
+    pub(crate) fn http(&mut self, patience: Duration) -> io::Result<String> {
         self.ask("GET / HTTP/1.1\r\nHost: test\r\n\r\n", patience)
     }
 }

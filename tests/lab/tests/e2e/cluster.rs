@@ -7,18 +7,18 @@ use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 /// How long anything may take that has no promised time of its own.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// Service `web`: TCP port 80 of every `app: web`, node port 30080.
-pub const WEB: [&str; 2] = ["10.96.0.10", "fd00:96::a"];
+pub(crate) const WEB: [&str; 2] = ["10.96.0.10", "fd00:96::a"];
 /// Service `echo`: UDP port 7 of every `app: web`, node port 30007.
-pub const ECHO: [&str; 2] = ["10.96.0.20", "fd00:96::14"];
+pub(crate) const ECHO: [&str; 2] = ["10.96.0.20", "fd00:96::14"];
 /// The nodes' addresses.
-pub const NODE_A: [&str; 2] = ["192.0.2.11", "2001:db8:2::11"];
-pub const NODE_B: [&str; 2] = ["192.0.2.12", "2001:db8:2::12"];
+pub(crate) const NODE_A: [&str; 2] = ["192.0.2.11", "2001:db8:2::11"];
+pub(crate) const NODE_B: [&str; 2] = ["192.0.2.12", "2001:db8:2::12"];
 /// The machine outside.
-pub const OUTSIDE: [&str; 2] = ["192.0.2.100", "2001:db8:2::100"];
+pub(crate) const OUTSIDE: [&str; 2] = ["192.0.2.100", "2001:db8:2::100"];
 /// Both families, as the index of the arrays above and of `Pod::address`.
-pub const FAMILIES: [bool; 2] = [false, true];
+pub(crate) const FAMILIES: [bool; 2] = [false, true];
 
 const CLUSTER: &str = r#"
 nodes:
@@ -36,17 +36,17 @@ services:
 "#;
 
 /// Two nodes with an agent each: web-1 and user on the first, web-2 on the second, and a machine outside.
-pub fn two_nodes() -> Topology {
+pub(crate) fn two_nodes() -> Topology {
     Topology::parse(CLUSTER).unwrap()
 }
 
 /// [`two_nodes`] with more written below its last list, the services.
-pub fn two_nodes_and(more: &str) -> Topology {
+pub(crate) fn two_nodes_and(more: &str) -> Topology {
     Topology::parse(&format!("{CLUSTER}{more}")).unwrap()
 }
 
 /// A topology like [`two_nodes`] with one more pod.
-pub fn add_pod(topology: &mut Topology, yaml: &str) {
+pub(crate) fn add_pod(topology: &mut Topology, yaml: &str) {
     topology.pods.push(serde_json::from_str(yaml).unwrap());
 }
 
@@ -54,13 +54,13 @@ pub fn add_pod(topology: &mut Topology, yaml: &str) {
 static MACHINE: RwLock<()> = RwLock::new(());
 
 /// Runs `test` in a lab of `topology`. Afterwards every agent's frames balance, and every agent stops cleanly.
-pub fn in_lab(topology: &Topology, test: impl FnOnce(&Lab)) {
+pub(crate) fn in_lab(topology: &Topology, test: impl FnOnce(&Lab)) {
     let _shared = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
     watched(topology, test);
 }
 
 /// As [`in_lab`], without any other test at the same time.
-pub fn alone_in_lab(topology: &Topology, test: impl FnOnce(&Lab)) {
+pub(crate) fn alone_in_lab(topology: &Topology, test: impl FnOnce(&Lab)) {
     let _whole = MACHINE.write().unwrap_or_else(PoisonError::into_inner);
     watched(topology, test);
 }
@@ -93,11 +93,11 @@ impl Drop for Watched {
 }
 
 /// The address of pod `name`.
-pub fn address(lab: &Lab, name: &str, v6: bool) -> IpAddr {
+pub(crate) fn address(lab: &Lab, name: &str, v6: bool) -> IpAddr {
     lab.pod(name).unwrap().address(v6).unwrap()
 }
 
 /// One of the pairs above, parsed.
-pub fn of(pair: [&str; 2], v6: bool) -> IpAddr {
+pub(crate) fn of(pair: [&str; 2], v6: bool) -> IpAddr {
     pair[usize::from(v6)].parse().unwrap()
 }

@@ -1,9 +1,8 @@
 //! What we send, in the eyes of another decoder.
 
-use crate::clients::{curl, echoes, ping};
+use crate::clients::{curl, datagram, echoes, ping};
 use crate::cluster::*;
 use sluice_lab::{Lab, Output, Place};
-use std::net::SocketAddr;
 
 /// Frames as they leave node-a, while `traffic` runs.
 fn capture(lab: &Lab, traffic: impl FnOnce()) -> String {
@@ -20,6 +19,8 @@ fn capture(lab: &Lab, traffic: impl FnOnce()) -> String {
         "-n",
         "-U",
         "--immediate-mode",
+        "-B",
+        "65536",
         "-s",
         "0",
         "-w",
@@ -30,8 +31,19 @@ fn capture(lab: &Lab, traffic: impl FnOnce()) -> String {
     let begun = || std::fs::metadata(&file).is_ok_and(|m| m.len() > 0);
     lab.wait("tcpdump to begin", PATIENCE, begun).unwrap();
     traffic();
+    // Packets come out of the kernel's buffer in order: when this one is in the file, all are.
+    const LAST: &str = "the last packet of this capture";
+    datagram(
+        &lab.pod("user").unwrap(),
+        (address(lab, "web-2", false), 7),
+        LAST,
+        PATIENCE,
+    )
+    .unwrap();
+    let written = || std::fs::read(&file).is_ok_and(|f| f.windows(LAST.len()).any(|part| part == LAST.as_bytes()));
+    lab.wait("all of it to be written", PATIENCE, written).unwrap();
     let said = tcpdump.stop();
-    assert!(said.stderr.contains(" 0 packets dropped by kernel"), "{said}");
+    assert!(said.stderr.contains("\n0 packets dropped by kernel"), "{said}");
     file
 }
 
@@ -66,12 +78,8 @@ fn tshark_decodes_what_we_send_and_finds_every_checksum_right() {
                 echoes(&user, (far, 7), 3);
                 echoes(&user, (of(ECHO, v6), 7), 16);
                 // Upwards, so that super-frames are cut on the captured side.
-                let url = format!("http://{}/", SocketAddr::new(far, 80));
-                let post = format!(
-                    "head -c 3000000 /dev/zero | curl -sS --data-binary @- -o /dev/null -w '%{{size_upload}}' '{url}'"
-                );
-                let sent = user.run(&["sh", "-c", &post]).unwrap();
-                assert_eq!(sent.text().unwrap(), "3000000", "{sent}");
+                let upload = user.run(&["iperf3", "-n", "3M", "-c", &far.to_string()]).unwrap();
+                assert!(upload.ok(), "{upload}");
             }
         });
         let wire = lab.place("net").unwrap();

@@ -15,21 +15,17 @@ fn interface(pod: &Place<'_>) -> String {
             .to_string()
     };
     let (link, addresses) = (tool(&["link", "show", "eth0"]), tool(&["address", "show", "eth0"]));
-    let routes = tool(&["route"]) + &tool(&["-6", "route"]);
+    let routes = format!("{}\n{}", tool(&["route"]), tool(&["-6", "route"])).replace(" linkdown", "");
     let words = |text: &str, after: &[&str]| {
         let words: Vec<&str> = text.split_whitespace().collect();
         let found = words.windows(2).filter(|w| after.contains(&w[0])).map(|w| w.join(" "));
         found.collect::<Vec<_>>().join("\n")
     };
-    let routes: Vec<&str> = routes
-        .lines()
-        .map(|line| line.trim_end_matches([' ', '\\']).trim_end_matches(" linkdown"))
-        .collect();
     format!(
         "{}\n{}\n{}",
         words(&link, &["mtu", "link/ether"]),
         words(&addresses, &["inet", "inet6"]),
-        routes.join("\n")
+        routes
     )
 }
 
