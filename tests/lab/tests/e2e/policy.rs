@@ -21,7 +21,7 @@ fn with_guest() -> Topology {
     topology
 }
 
-fn apply(lab: &Lab, name: &str, spec: Value) {
+fn apply(lab: &Lab, name: &str, spec: &Value) {
     let object = json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
         "metadata": {"name": name, "namespace": "default"}, "spec": spec});
     lab.apply(&format!("{name}.yaml"), &manifests::to_yaml(&object))
@@ -61,13 +61,13 @@ fn an_edited_policy_takes_effect_within_a_second() {
                 json!({"podSelector": {"matchLabels": {"app": "web"}}, "policyTypes": ["Ingress"],
                     "ingress": [{"from": [{"podSelector": {"matchLabels": {"role": role}}}]}]})
             };
-            apply(lab, "web-from", allow("nobody"));
+            apply(lab, "web-from", &allow("nobody"));
             lab.wait("the policy to block", SECOND, || !passes(&from, target))
                 .unwrap();
-            apply(lab, "web-from", allow(if v6 { "guest" } else { "user" }));
+            apply(lab, "web-from", &allow(if v6 { "guest" } else { "user" }));
             lab.wait("the edited policy to allow", SECOND, || passes(&from, target))
                 .unwrap();
-            apply(lab, "web-from", allow("nobody"));
+            apply(lab, "web-from", &allow("nobody"));
             lab.wait("the policy to block again", SECOND, || !passes(&from, target))
                 .unwrap();
             lab.remove("web-from.yaml").unwrap();
@@ -83,18 +83,18 @@ fn default_deny_lets_through_what_is_allowed_its_replies_and_the_own_node() {
         apply(
             lab,
             "deny-all",
-            json!({"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}),
+            &json!({"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}),
         );
         apply(
             lab,
             "web-from-user",
-            json!({"podSelector": {"matchLabels": {"app": "web"}}, "policyTypes": ["Ingress"],
+            &json!({"podSelector": {"matchLabels": {"app": "web"}}, "policyTypes": ["Ingress"],
                 "ingress": [{"from": [{"podSelector": {"matchLabels": {"role": "user"}}}]}]}),
         );
         apply(
             lab,
             "user-to-any",
-            json!({"podSelector": {"matchLabels": {"role": "user"}}, "policyTypes": ["Egress"], "egress": [{}]}),
+            &json!({"podSelector": {"matchLabels": {"role": "user"}}, "policyTypes": ["Egress"], "egress": [{}]}),
         );
         for (policy, pod) in [
             ("web-from-user", "web-1"),
@@ -156,7 +156,7 @@ fn ports_by_name_and_blocks_with_exceptions() {
         apply(
             lab,
             "web-http",
-            json!({"podSelector": {"matchLabels": {"app": "web"}}, "policyTypes": ["Ingress"], "ingress": [{
+            &json!({"podSelector": {"matchLabels": {"app": "web"}}, "policyTypes": ["Ingress"], "ingress": [{
                 "from": [{"ipBlock": {"cidr": "10.244.0.0/16", "except": ["10.244.1.9/32"]}},
                          {"ipBlock": {"cidr": "fd00:244::/32", "except": ["fd00:244:1::9/128"]}}],
                 "ports": [{"port": "http"}]}]}),
@@ -164,7 +164,7 @@ fn ports_by_name_and_blocks_with_exceptions() {
         apply(
             lab,
             "guest-out",
-            json!({"podSelector": {"matchLabels": {"role": "guest"}}, "policyTypes": ["Egress"], "egress": [
+            &json!({"podSelector": {"matchLabels": {"role": "guest"}}, "policyTypes": ["Egress"], "egress": [
                 {"to": [{"podSelector": {}}]},
                 {"to": [{"ipBlock": {"cidr": "192.0.2.0/24", "except": ["192.0.2.101/32"]}},
                         {"ipBlock": {"cidr": "2001:db8:2::/64", "except": ["2001:db8:2::101/128"]}}]}]}),
@@ -201,7 +201,7 @@ fn services_are_judged_by_the_pod_behind_them() {
         apply(
             lab,
             "user-to-web-1",
-            json!({"podSelector": {"matchLabels": {"role": "user"}}, "policyTypes": ["Egress"],
+            &json!({"podSelector": {"matchLabels": {"role": "user"}}, "policyTypes": ["Egress"],
                 "egress": [{"to": [{"podSelector": {"matchLabels": {"name": "web-1"}}}]}]}),
         );
         wait_for_policy(lab, "user-to-web-1", "user");
@@ -223,7 +223,7 @@ fn an_established_connection_is_cut_when_policy_changes() {
             apply(
                 lab,
                 "closed",
-                json!({"podSelector": {"matchLabels": {"name": "web-2"}}, "policyTypes": ["Ingress"]}),
+                &json!({"podSelector": {"matchLabels": {"name": "web-2"}}, "policyTypes": ["Ingress"]}),
             );
             lab.wait("the connection to be cut", PATIENCE, || talk.http(SHORT).is_err())
                 .unwrap();
