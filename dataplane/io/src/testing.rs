@@ -120,16 +120,12 @@ impl Namespace {
         let thread = std::thread::spawn(move || {
             use nix::mount::{MsFlags, mount};
             use nix::sched::{CloneFlags, unshare};
-            // Mounts of its own too, so that a BPF file system that a test mounts goes with the thread.
-            let made = unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS).and_then(|()| {
-                mount(
-                    None::<&str>,
-                    "/",
-                    None::<&str>,
-                    MsFlags::MS_REC | MsFlags::MS_PRIVATE,
-                    None::<&str>,
-                )
-            });
+            // Mounts of its own too, so that a BPF file system that a test mounts goes with the thread; and what the
+            // machine has mounted there is covered, so that no two tests share their pins.
+            let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+            let made = unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS)
+                .and_then(|()| mount(None::<&str>, "/", None::<&str>, private, None::<&str>))
+                .and_then(|()| mount(Some("tmpfs"), "/sys/fs/bpf", Some("tmpfs"), MsFlags::empty(), None::<&str>));
             tell.send(made.map(|()| nix::unistd::gettid().as_raw())).unwrap();
             queue.into_iter().for_each(|work| work());
         });

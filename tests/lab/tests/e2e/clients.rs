@@ -8,16 +8,13 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
-/// Three pings, all answered.
+/// Three pings, all answered. One by one: after a first answer, ping waits for later ones only twice as long as that took,
+/// which on a busy machine is too short.
 pub(crate) fn ping(from: &Place<'_>, to: IpAddr) {
-    let output = from
-        .run(&["ping", "-n", "-c", "3", "-i", "0.05", "-W", "2", &to.to_string()])
-        .unwrap();
-    assert!(
-        output.ok() && output.stdout.contains(" 0% packet loss"),
-        "from {}: {output}",
-        from.name()
-    );
+    for _ in 0..3 {
+        let output = from.run(&["ping", "-n", "-c", "1", "-W", "3", &to.to_string()]).unwrap();
+        assert!(output.ok(), "from {}: {output}", from.name());
+    }
 }
 
 /// What curl gets from `to`, port 80 unless another is given.
