@@ -17,6 +17,8 @@ use sluice_lb::{PortSet, Runtime, SnatPorts};
 use sluice_mem::{LARGE_CHUNK, Memory, Pools};
 use sluice_snapshot::{Caps, Publisher, Snapshot};
 use sluice_wire::Addr;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, RwLock};
 
@@ -136,12 +138,14 @@ fn spawn(
         .context("cannot watch queues")?;
     let crossing = Arc::new(Crossing::new(ready.iter().map(ReadySet::waker).collect()));
     let cpus = config.workers.cpus();
+    // Keyed anew at each start: choices of backends and source ports are not to be foretold.
+    let seeds = RandomState::new();
     let mut handles = Vec::new();
     for (index, ready) in ready.into_iter().enumerate() {
         let counters = Arc::new(Counters::default());
         let engine_config = EngineConfig {
             cache_flows: config.memory.flows,
-            seed: sluice_wire::stable_hash(&[index as u64 + 1]),
+            seed: seeds.hash_one(index),
         };
         let (commands, received) = unbounded();
         let busy_ns = Arc::new(AtomicU64::new(0));

@@ -57,7 +57,7 @@ drop_reasons! {
     SnatPortsExhausted = 33, "snat_ports_exhausted" => "no source port left for masquerading";
     ConnectionTableFull = 34, "connection_table_full" => "connection table full";
     TxRingFull = 35, "tx_ring_full" => "transmit ring or queue of the port full";
-    PortGone = 36, "port_gone" => "port was removed";
+    PortGone = 36, "port_gone" => "port is not part of the configuration, not yet or not any more";
     NoFrameMemory = 37, "no_frame_memory" => "no free frame in the pool";
     NotSteered = 38, "not_steered" => "arrived at the uplink's socket but is not for us";
     NoHeadroom = 39, "no_headroom" => "frame has no room for the headers it needs";
