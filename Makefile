@@ -6,7 +6,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test build prepare format lint tests rules unit-test lab-test programs deny
+.PHONY: help demo test build prepare format lint tests rules unit-test lab-test vm-test programs deny
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,10 @@ programs:
 
 lab-test: programs ## Only the tests in network namespaces; needs root
 	$(CARGO) test --locked --no-fail-fast -p sluice-lab
+
+# Needs QEMU, a guest kernel and minutes, so CI does not run it; tests/vm/zero-copy.sh says what is missing.
+vm-test: ## Only AF_XDP zero-copy, between the NICs of a QEMU guest; VM=FOLDER names what boots it (../shared/vm)
+	@tests/vm/zero-copy.sh
 
 deny: ## Check licences, sources and duplicates of all crates; installs cargo-deny when it is missing (minutes)
 	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny

@@ -3,13 +3,14 @@
 
 use super::held::Held;
 use super::setup::Member;
-use super::sys::{Rings, Socket};
+use super::sys::{Bind, Rings, Socket};
 use super::{Copying, setup};
 use crate::{Burst, Caps, Frame, PacketIo, Received, Recycled, Sent, Stats};
 use libc::xdp_desc;
 use sluice_mem::{Buf, HEADROOM, Memory, Pools};
 use sluice_wire::{Checksum, Meta, PortSlot};
-use std::os::fd::BorrowedFd;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 /// Frames that completion and fill handle in one call, so that a loop's length stays bounded.
@@ -32,7 +33,9 @@ pub struct XskQueue {
     rings: Rings,
     socket: Socket,
     memory: Memory,
-    member: Member,
+    // None until others may share the memory by it.
+    member: Option<Member>,
+    bound: bool,
     shift: u32,
     held: Held,
     in_tx: usize,
@@ -59,7 +62,6 @@ impl XskQueue {
         socket: Socket,
         rings: Rings,
         umem: &setup::Umem,
-        member: Member,
         spec: &setup::QueueSpec,
         queue: u32,
         (copying, max_frame): (Copying, usize),
@@ -68,7 +70,8 @@ impl XskQueue {
         Self {
             rings,
             socket,
-            member,
+            member: None,
+            bound: false,
             shift: memory.chunk_size().trailing_zeros(),
             held: Held::new(memory.count()),
             in_tx: 0,
@@ -81,6 +84,21 @@ impl XskQueue {
             stats: Stats::default(),
             memory,
         }
+    }
+
+    /// Binds the socket; the mode obtained. From here on the kernel uses what is in the rings.
+    pub(super) fn bind(&mut self, ifindex: u32, how: Bind) -> io::Result<Copying> {
+        self.socket.bind(ifindex, self.queue, how)?;
+        self.bound = true;
+        Ok(match self.socket.zero_copy() {
+            Ok(true) => Copying::ZeroCopy,
+            _ => Copying::Copy,
+        })
+    }
+
+    /// Lets further sockets share the frame memory by this one.
+    pub(super) fn join(&mut self, umem: &setup::Umem) {
+        self.member = Some(umem.join(self.socket.fd().as_raw_fd(), self.copying));
     }
 
     /// Number of the NIC's queue.
@@ -367,13 +385,14 @@ impl PacketIo for XskQueue {
             member,
             mut held,
             copying,
+            bound,
             ..
         } = *self;
         // Nobody may share the frame memory by this socket from here on.
         drop(member);
         drop(rings);
         drop(socket);
-        if copying == Copying::ZeroCopy {
+        if bound && copying == Copying::ZeroCopy {
             std::thread::sleep(DETACH);
         }
         while let Some(index) = held.take_any() {

@@ -1,14 +1,14 @@
 //! Decides how an uplink's queues are opened: which mode is obtained, and what a person is told when none is.
 //! It never touches a frame.
 
-use super::sys::{Bind, Rings, Sizes, Socket};
+use super::sys::{Bind, Sizes, Socket};
 use super::{Attach, Copying, Mode, XskQueue, holder};
 use crate::xdp::{Steering, SteeringError};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use sluice_mem::{HEADROOM, Memory, Pools};
 use sluice_wire::PortSlot;
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -47,7 +47,8 @@ impl Drop for Member {
 }
 
 impl Umem {
-    /// Frame memory for AF_XDP.
+    /// Frame memory for AF_XDP. Take chunks of 4096 where frames may be longer than 1024 bytes: some NICs write whole
+    /// KiB only, and of 2048 bytes the headroom leaves but one (igb in zero-copy mode cuts frames there).
     ///
     /// # Errors
     /// The chunk size is not 2048 or 4096: the kernel takes powers of two from 2048 to the page size.
@@ -66,7 +67,7 @@ impl Umem {
         &self.memory
     }
 
-    fn join(&self, fd: RawFd, copying: Copying) -> Member {
+    pub(super) fn join(&self, fd: RawFd, copying: Copying) -> Member {
         self.bound
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -212,13 +213,8 @@ pub fn open(spec: &QueueSpec, umem: &Umem, pools: &mut Pools, steering: &mut Ste
     let mut again = spec.queues.iter();
     let outcome = loop {
         let Some(&queue) = again.next() else { break Ok(()) };
-        match socket(spec, umem, ifindex, queue, copying) {
-            Ok((socket, rings)) => {
-                let member = umem.join(socket.fd().as_raw_fd(), copying);
-                let mut opened = XskQueue::new(socket, rings, umem, member, spec, queue, (copying, max_frame));
-                opened.fill(pools, 2 * spec.ring_size);
-                queues.push(opened);
-            }
+        match open_queue(spec, umem, pools, (ifindex, queue), (copying, max_frame)) {
+            Ok(opened) => queues.push(opened),
             // One queue without zero-copy puts all of them into copy mode, so that the uplink has one mode.
             Err(_) if copying == Copying::ZeroCopy => {
                 copying = Copying::Copy;
@@ -246,14 +242,16 @@ pub fn open(spec: &QueueSpec, umem: &Umem, pools: &mut Pools, steering: &mut Ste
     Ok(Uplink { mode, queues })
 }
 
-/// A bound socket in exactly the mode asked for.
-fn socket(
+/// One queue, bound in exactly the mode asked for. Its fill ring is full before the bind: that is when a zero-copy driver
+/// takes chunks to receive into, and one that finds none (igb) does not say that it wants to be asked later.
+fn open_queue(
     spec: &QueueSpec,
     umem: &Umem,
-    ifindex: u32,
-    queue: u32,
-    copying: Copying,
-) -> Result<(Socket, Rings), SetupError> {
+    pools: &mut Pools,
+    (ifindex, queue): (u32, u32),
+    (copying, max_frame): (Copying, usize),
+) -> Result<XskQueue, SetupError> {
+    use crate::PacketIo;
     let fail = |step, source: io::Error, hint| SetupError::Socket {
         interface: spec.interface.clone(),
         queue,
@@ -289,14 +287,18 @@ fn socket(
             })?;
         }
         let rings = socket.rings(sizes).map_err(|e| fail("make rings", e, ""))?;
-        let err = match socket.bind(ifindex, queue, how) {
-            Ok(()) if socket.zero_copy().unwrap_or(false) == (copying == Copying::ZeroCopy) => {
-                return Ok((socket, rings));
+        let mut opened = XskQueue::new(socket, rings, umem, spec, queue, (copying, max_frame));
+        opened.fill(pools, 2 * spec.ring_size);
+        let err = match opened.bind(ifindex, how) {
+            Ok(got) if got == copying => {
+                drop(bound);
+                opened.join(umem);
+                return Ok(opened);
             }
-            Ok(()) => io::Error::from_raw_os_error(libc::EOPNOTSUPP),
+            Ok(_) => io::Error::from_raw_os_error(libc::EOPNOTSUPP),
             Err(err) => err,
         };
-        drop((rings, socket));
+        Box::new(opened).close(pools);
         match err.raw_os_error() {
             Some(libc::EBUSY) if Instant::now() < end => std::thread::sleep(Duration::from_millis(20)),
             Some(libc::EBUSY) => {
