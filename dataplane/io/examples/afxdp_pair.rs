@@ -238,7 +238,9 @@ impl Pair {
         let mut marked = Vec::new();
         while let Some(mut buf) = self.pools.small.alloc() {
             let tail = buf.tailroom();
-            buf.extend(tail).map(|bytes| bytes.fill(MARK));
+            if let Some(bytes) = buf.extend(tail) {
+                bytes.fill(MARK);
+            }
             marked.push(buf);
         }
         for (n, mut buf) in late.drain(..).enumerate() {

@@ -243,7 +243,7 @@ pub fn open(spec: &QueueSpec, umem: &Umem, pools: &mut Pools, steering: &mut Ste
 }
 
 /// One queue, bound in exactly the mode asked for. Its fill ring is full before the bind: that is when a zero-copy driver
-/// takes chunks to receive into, and one that finds none (igb) does not say that it wants to be asked later.
+/// takes chunks to receive into, and igb, which found none, was never seen to take any later.
 fn open_queue(
     spec: &QueueSpec,
     umem: &Umem,
