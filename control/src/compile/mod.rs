@@ -20,7 +20,7 @@ use crate::model::Store;
 use fib::{Fib, is_link_local};
 use service::Context;
 use sluice_lb::{EndpointSlot, ServiceSlot};
-use sluice_snapshot::{Node, Parts, PortTable};
+use sluice_snapshot::{Node, Parts, PortTable, Prefix};
 use std::sync::Arc;
 
 /// Compiles again and again, keeping numbers stable and unchanged parts shared from one time to the next.
@@ -107,10 +107,18 @@ impl Compiler {
             .filter(|addr| !is_link_local(*addr))
             .collect();
         node_addresses.sort();
+        // The node's SSH must not hang on what somebody writes into a Node object.
+        let holds_node = |range: &Prefix| node_addresses.iter().any(|addr| range.contains(*addr));
+        let mut pod_ranges = node.cluster_prefixes.clone();
+        pod_ranges.retain(|range| !holds_node(range));
+        pod_ranges.sort();
+        pod_ranges.dedup();
         let steering = Steering {
+            uplink: inputs.underlay.uplink.ifindex,
             frontends: self.services.frontends.clone(),
             node_ports: self.services.node_ports.clone(),
             node_addresses,
+            pod_ranges,
         };
         let outer_v4 = fib.uplink_addresses(true).next().is_some();
         let parts = Parts {

@@ -1,7 +1,7 @@
 //! What a compilation gives: the parts of a snapshot and what goes with them.
 
 use sluice_lb::{EndpointSlot, Frontend, ServiceSlot};
-use sluice_snapshot::Parts;
+use sluice_snapshot::{Parts, Prefix};
 use sluice_wire::{Addr, Proto};
 use std::fmt;
 
@@ -23,12 +23,16 @@ pub struct Compiled {
 /// What the uplink's program takes from the wire; everything else is the kernel's. All lists are sorted and free of duplicates.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Steering {
+    /// Index of the uplink, 0 while it is not there: another one by the same name has another.
+    pub uplink: u32,
     /// Service addresses with protocol and port.
     pub frontends: Vec<Frontend>,
     /// Protocol and port, taken at every node address.
     pub node_ports: Vec<(Proto, u16)>,
     /// Addresses of this node, without link-local ones.
     pub node_addresses: Vec<Addr>,
+    /// Ranges of all nodes' pods, without those in which the node itself has an address.
+    pub pod_ranges: Vec<Prefix>,
 }
 
 /// How much a report matters.

@@ -322,6 +322,10 @@ fn from_an_empty_directory_to_served_pods_and_back() {
         "{steering:?}"
     );
     assert!(steering.node_ports.iter().any(|(_, port)| *port == 30080));
+    assert!(
+        steering.pod_ranges.contains(&"10.244.1.0/24".parse().unwrap()),
+        "{steering:?}"
+    );
 
     let answer = node
         .attach(&pod, "default/web-1", &["10.244.1.5/24", "fd00:244:1::5"])

@@ -196,3 +196,23 @@ fn a_neighbour_that_comes_and_goes_leaves_indices_and_scopes_alone() {
     world.write(file, text);
     assert_ne!(scopes(&world.compile().unwrap().parts), scopes(&before));
 }
+
+#[test]
+fn pods_ranges_are_taken_from_the_wire_but_never_the_nodes_own_network() {
+    let mut world = World::new();
+    world.write("a.yaml", NODES);
+    let node = |range: &str| {
+        format!(
+            "{{apiVersion: v1, kind: Node, metadata: {{name: node-b}}, spec: {{podCIDR: {range}}}, \
+             status: {{addresses: [{{type: InternalIP, address: 192.0.2.12}}]}}}}"
+        )
+    };
+    let mut taken = |range: &str| {
+        world.write("b.yaml", &node(range));
+        let ranges = world.compile().unwrap().steering.pod_ranges;
+        ranges.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let own = ["10.244.1.0/24", "fd00:244:1::/64"];
+    assert_eq!(taken("10.244.2.0/24"), [own[0], "10.244.2.0/24", own[1]]);
+    assert_eq!(taken("192.0.2.0/24"), own, "the node has an address in there");
+}

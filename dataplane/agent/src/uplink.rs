@@ -25,48 +25,70 @@ pub(crate) struct Uplink {
     spec: UplinkSpec,
     umem: afxdp::Umem,
     memory: (Memory, Memory),
+    /// Ports that are ours for masquerading.
+    owned: Vec<u16>,
     program: Option<xdp::Steering>,
-    mode: Option<afxdp::Mode>,
+    open: Option<Open>,
+}
+
+/// What was obtained, and at which of the interfaces that have had the name.
+struct Open {
+    mode: afxdp::Mode,
+    ifindex: u32,
 }
 
 impl Uplink {
     /// Loads the program, and owns the masquerade ports in its table. Nothing is attached yet.
     pub(crate) fn load(spec: UplinkSpec, small: &Memory, large: &Memory, ports: &SnatPorts) -> anyhow::Result<Self> {
         let umem = afxdp::Umem::new(small)?;
-        let program = xdp::Steering::load(spec.tunnel_port)?;
-        let owned = program.owned_ports();
-        for port in (0..=u16::MAX).filter(|port| ports.owns(*port)) {
-            for proto in [Proto::TCP, Proto::UDP, Proto::ICMP, Proto::ICMPV6] {
-                owned.own(proto, port, true);
-            }
-        }
+        let owned: Vec<u16> = (0..=u16::MAX).filter(|port| ports.owns(*port)).collect();
+        let program = load_program(spec.tunnel_port, &owned)?;
         Ok(Self {
             spec,
             umem,
             memory: (small.clone(), large.clone()),
+            owned,
             program: Some(program),
-            mode: None,
+            open: None,
         })
     }
 
     /// Fills the program's tables; the first time, also attaches it and hands its queues to the workers.
     pub(crate) fn steer(&mut self, steering: &Steering, ports: &Ports) -> Result<(), String> {
+        self.leave_deleted(steering.uplink, ports)?;
         let Some(program) = self.program.as_mut() else {
             return Err("the agent is stopping".into());
         };
         let frontends: Vec<_> = steering.frontends.iter().map(|f| (f.addr, f.proto, f.port)).collect();
+        let pod_ranges: Vec<_> = steering.pod_ranges.iter().map(|r| (r.base(), r.bits())).collect();
         program
             .set_node_addresses(&steering.node_addresses)
+            .and_then(|()| program.set_pod_ranges(&pod_ranges))
             .and_then(|()| program.set_frontends(&frontends))
             .and_then(|()| program.set_node_ports(&steering.node_ports))
             .map_err(|err| err.to_string())?;
-        if self.mode.is_none() {
-            self.open(ports)?;
+        if self.open.is_none() {
+            self.open(steering.uplink, ports)?;
         }
         Ok(())
     }
 
-    fn open(&mut self, ports: &Ports) -> Result<(), String> {
+    /// When another interface has the name now, the queues of the deleted one and its program are of no use any more.
+    fn leave_deleted(&mut self, now: u32, ports: &Ports) -> Result<(), String> {
+        if now == 0 || self.program.is_none() || self.open.as_ref().is_none_or(|open| open.ifindex == now) {
+            return Ok(());
+        }
+        tracing::warn!(
+            interface = self.spec.interface,
+            "the uplink was made anew; it is opened again"
+        );
+        ports.withdraw(UPLINK)?;
+        self.open = None;
+        self.program = Some(load_program(self.spec.tunnel_port, &self.owned).map_err(|err| err.to_string())?);
+        Ok(())
+    }
+
+    fn open(&mut self, ifindex: u32, ports: &Ports) -> Result<(), String> {
         let Some(program) = self.program.as_mut() else {
             return Ok(());
         };
@@ -89,18 +111,23 @@ impl Uplink {
             .map(|q| Box::new(q) as Box<dyn PacketIo>)
             .collect();
         ports.hand_out(UPLINK, false, queues)?;
-        self.mode = Some(uplink.mode);
+        self.open = Some(Open {
+            mode: uplink.mode,
+            ifindex,
+        });
         Ok(())
     }
 
     /// The mode obtained, for people.
     pub(crate) fn mode(&self) -> String {
-        self.mode.map_or_else(|| "not open yet".into(), |mode| mode.to_string())
+        self.open
+            .as_ref()
+            .map_or_else(|| "not open yet".into(), |open| open.mode.to_string())
     }
 
     /// Queues in use.
     pub(crate) fn queues(&self) -> u16 {
-        if self.mode.is_some() {
+        if self.open.is_some() {
             self.spec.queues as u16
         } else {
             0
@@ -111,4 +138,15 @@ impl Uplink {
     pub(crate) fn detach(&mut self) -> anyhow::Result<()> {
         Ok(self.program.take().map_or(Ok(()), xdp::Steering::detach)?)
     }
+}
+
+fn load_program(tunnel_port: u16, owned: &[u16]) -> Result<xdp::Steering, xdp::SteeringError> {
+    let program = xdp::Steering::load(tunnel_port)?;
+    let table = program.owned_ports();
+    for port in owned {
+        for proto in [Proto::TCP, Proto::UDP, Proto::ICMP, Proto::ICMPV6] {
+            table.own(proto, *port, true);
+        }
+    }
+    Ok(program)
 }

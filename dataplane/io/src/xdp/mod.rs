@@ -4,9 +4,11 @@
 //! - UDP to the tunnel port of one of the node's addresses;
 //! - anything to a service's address and port, or to a node port of one of the node's addresses;
 //! - replies to ports of the node's addresses that are owned for masquerading, and echo replies to owned identifiers;
-//! - ICMP errors that quote one of these.
+//! - ICMP errors that quote one of these;
+//! - anything to a pod's address: it comes through the tunnel or not at all, and a host that forwards would let it in.
 //!
-//! All else, among it fragments, VLAN tags and what cannot be parsed, passes to the kernel. What is ours while no socket
+//! A first fragment is judged by its ports like a whole packet, and IPv6 extension headers are looked behind, so that the kernel
+//! cannot answer for us. All else, among it VLAN tags and what cannot be parsed, passes to the kernel. What is ours while no socket
 //! lives is dropped, as the kernel's answer (a reset, port unreachable) would end connections that the next agent takes up.
 
 mod pin;
@@ -16,4 +18,4 @@ mod steering;
 mod tests;
 
 pub use ports::OwnedPorts;
-pub use steering::{MAX_FRONTENDS, MAX_NODE_ADDRESSES, MAX_QUEUES, Steering, SteeringError};
+pub use steering::{MAX_FRONTENDS, MAX_NODE_ADDRESSES, MAX_POD_RANGES, MAX_QUEUES, Steering, SteeringError};

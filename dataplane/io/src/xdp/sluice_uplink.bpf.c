@@ -47,6 +47,20 @@ struct {
     __type(value, __u8);
 } frontends SEC(".maps");
 
+// Prefixes of pods, in bits of struct addr.
+struct range {
+    __u32 bits;
+    struct addr addr;
+};
+
+struct {
+    __uint(type, BPF_MAP_TYPE_LPM_TRIE);
+    __uint(max_entries, 65536);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, struct range);
+    __type(value, __u8);
+} pod_ranges SEC(".maps");
+
 // Tables of one bit a port, 1024 words each; user space writes them through a mapping.
 enum { SNAT_TCP, SNAT_UDP, SNAT_SCTP, ECHO_V4, ECHO_V6, NODEPORT_TCP, NODEPORT_UDP, NODEPORT_SCTP, TABLES };
 
@@ -61,6 +75,9 @@ struct {
 const volatile __u16 tunnel_port = 8472;
 
 enum { ICMP4 = 1, TCP = 6, UDP = 17, ICMP6 = 58, SCTP = 132 };
+enum { HOP_BY_HOP = 0, ROUTING = 43, FRAGMENT = 44, DESTINATION = 60 };
+// As many as the parser of the packet path follows.
+#define MOST_EXTENSIONS 8
 
 // The headers as far as they are read. Packed: nothing is aligned behind 14 bytes of Ethernet.
 struct ipv4 {
@@ -76,6 +93,12 @@ struct ipv6 {
     __be16 len;
     __u8 next, hops;
     struct addr src, dst;
+} __attribute__((packed));
+
+struct extension {
+    __u8 next, len;
+    __be16 fragment;
+    __u8 rest[4];
 } __attribute__((packed));
 
 struct two_ports {
@@ -104,6 +127,11 @@ INLINE int kind(__u8 proto) {
 }
 
 INLINE int is_node(const struct addr *a) { return map_lookup(&node_addrs, a) != 0; }
+
+INLINE int is_pod(const struct addr *a) {
+    struct range key = {128, *a};
+    return map_lookup(&pod_ranges, &key) != 0;
+}
 
 INLINE int is_frontend(const struct addr *a, __be16 port, __u8 proto) {
     struct frontend key = {*a, port, proto, 0};
@@ -157,7 +185,28 @@ INLINE int our_quote(const struct addr *dst, int node, int v6, void *at, void *e
     return our_end(&src, node, p->src, proto, k);
 }
 
-INLINE int ours(const struct addr *dst, int v6, __u8 proto, void *l4, void *end) {
+// Where the transport header of an IPv6 packet begins, and which it is; 0 for fragments but the first.
+INLINE void *behind_extensions(void *at, void *end, __u8 *next, int *fragment) {
+    for (int i = 0; i < MOST_EXTENSIONS; i++) {
+        if (*next != HOP_BY_HOP && *next != ROUTING && *next != FRAGMENT && *next != DESTINATION)
+            return at;
+        struct extension *header = at;
+        if ((void *)(header + 1) > end)
+            return 0;
+        if (*next == FRAGMENT) {
+            if (header->fragment & be16(0xfff8))
+                return 0;
+            *fragment = 1;
+            at += sizeof(*header);
+        } else {
+            at += (header->len + 1) * 8;
+        }
+        *next = header->next;
+    }
+    return 0;
+}
+
+INLINE int ours(const struct addr *dst, int v6, __u8 proto, int fragment, void *l4, void *end) {
     int node = is_node(dst);
     if (proto == (v6 ? ICMP6 : ICMP4)) {
         struct icmp *icmp = l4;
@@ -174,8 +223,8 @@ INLINE int ours(const struct addr *dst, int v6, __u8 proto, void *l4, void *end)
     int k = kind(proto);
     if (k < 0)
         return 0;
-    // A header cut short is the kernel's to complain about.
-    __u32 least = proto == TCP ? 20 : proto == UDP ? 8 : 12;
+    // A header cut short is the kernel's to complain about, but not in a fragment: it would put the rest to it.
+    __u32 least = fragment || proto == UDP ? 8 : proto == TCP ? 20 : 12;
     if (l4 + least > end)
         return 0;
     struct two_ports *p = l4;
@@ -190,26 +239,36 @@ SEC("xdp.frags") int sluice_uplink(struct xdp_md *ctx) {
     if (data + 14 > end)
         return XDP_PASS;
     struct addr dst;
-    int take;
+    void *l4;
+    __u8 proto;
+    int v6, fragment;
     if (*ether_type == be16(0x0800)) {
         struct ipv4 *ip = data + 14;
         if ((void *)(ip + 1) > end || ip->version_len >> 4 != 4)
             return XDP_PASS;
         __u32 len = (ip->version_len & 15) * 4;
-        // Fragments go to the kernel, which puts them together.
-        if (len < sizeof(*ip) || be16(ip->len) < len || ip->fragment & be16(0x3fff))
+        if (len < sizeof(*ip) || be16(ip->len) < len)
             return XDP_PASS;
         dst = mapped(ip->dst);
-        take = ours(&dst, 0, ip->proto, (void *)ip + len, end);
+        v6 = 0;
+        proto = ip->proto;
+        fragment = (ip->fragment & be16(0x3fff)) != 0;
+        l4 = ip->fragment & be16(0x1fff) ? 0 : (void *)ip + len;
     } else if (*ether_type == be16(0x86dd)) {
         struct ipv6 *ip = data + 14;
         if ((void *)(ip + 1) > end || ip->version >> 4 != 6)
             return XDP_PASS;
         dst = ip->dst;
-        take = ours(&dst, 1, ip->next, ip + 1, end);
+        v6 = 1;
+        proto = ip->next;
+        fragment = 0;
+        l4 = behind_extensions(ip + 1, end, &proto, &fragment);
     } else {
         return XDP_PASS;
     }
+    // A host that forwards would carry them to the pods as its own: only tunnels and services lead there. Later fragments
+    // pass, but go nowhere: without the first, which is taken, the kernel has nothing to answer.
+    int take = is_pod(&dst) || (l4 && ours(&dst, v6, proto, fragment, l4, end));
     // Without a live socket on this queue what is ours is dropped: the kernel would answer with a reset.
     return take ? redirect_map(&xsks, ctx->rx_queue_index, XDP_DROP) : XDP_PASS;
 }

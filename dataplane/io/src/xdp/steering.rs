@@ -3,6 +3,7 @@
 use super::pin;
 use super::ports::OwnedPorts;
 use crate::afxdp::Attach;
+use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{HashMap, MapData, MapError, XskMap};
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::xdp::XdpLink;
@@ -19,6 +20,8 @@ use std::{fs, io};
 pub const MAX_QUEUES: u32 = 256;
 /// Most addresses of the node.
 pub const MAX_NODE_ADDRESSES: usize = 1024;
+/// Most pod ranges.
+pub const MAX_POD_RANGES: usize = 65_536;
 /// Most (address, protocol, port) of services; memory is taken as they are added.
 pub const MAX_FRONTENDS: usize = 262_144;
 
@@ -125,9 +128,11 @@ pub struct Steering {
     sockets: XskMap<MapData>,
     nodes: HashMap<MapData, [u8; 16], u8>,
     frontends: HashMap<MapData, FrontendKey, u8>,
+    pod_ranges: LpmTrie<MapData, [u8; 16], u8>,
     ports: OwnedPorts,
     known_nodes: BTreeSet<[u8; 16]>,
     known_frontends: BTreeSet<FrontendKey>,
+    known_ranges: BTreeSet<([u8; 16], u8)>,
     known_ports: BTreeSet<(u8, u16)>,
     attached: Option<Attached>,
 }
@@ -151,6 +156,7 @@ impl Steering {
         let mut take = |name: &str| program.take_map(name).ok_or_else(|| missing(name));
         let (sockets, nodes, frontends, ports) =
             (take("xsks")?, take("node_addrs")?, take("frontends")?, take("ports")?);
+        let pod_ranges = take("pod_ranges")?;
         let aya::maps::Map::Array(ports) = ports else {
             return Err(missing("ports"));
         };
@@ -162,9 +168,11 @@ impl Steering {
             sockets: sockets.try_into().map_err(|err: MapError| load(&err))?,
             nodes: nodes.try_into().map_err(|err: MapError| load(&err))?,
             frontends: frontends.try_into().map_err(|err: MapError| load(&err))?,
+            pod_ranges: pod_ranges.try_into().map_err(|err: MapError| load(&err))?,
             ports,
             known_nodes: BTreeSet::new(),
             known_frontends: BTreeSet::new(),
+            known_ranges: BTreeSet::new(),
             known_ports: BTreeSet::new(),
             attached: None,
         })
@@ -282,6 +290,17 @@ impl Steering {
         let wanted = addresses.iter().map(|a| *a.octets()).collect();
         let limit = (MAX_NODE_ADDRESSES, "node addresses");
         apply(&mut self.nodes, &mut self.known_nodes, &wanted, limit)
+    }
+
+    /// Takes what is addressed to exactly these ranges of pods: first address and length, in bits of 128 (IPv4 begins at 96).
+    /// Additions come before removals.
+    ///
+    /// # Errors
+    /// [`SteeringError::Full`] or [`SteeringError::Map`]; the change is made in part then.
+    pub fn set_pod_ranges(&mut self, ranges: &[(Addr, u8)]) -> Result<(), SteeringError> {
+        let wanted = ranges.iter().map(|(addr, bits)| (*addr.octets(), *bits)).collect();
+        let limit = (MAX_POD_RANGES, "pod ranges");
+        apply(&mut self.pod_ranges, &mut self.known_ranges, &wanted, limit)
     }
 
     /// Steers traffic to exactly these service addresses and ports (host order). Additions come before removals.
@@ -408,9 +427,35 @@ fn frontend_key(addr: Addr, proto: Proto, port: u16) -> FrontendKey {
     key
 }
 
+/// A map used as a set.
+trait Set<K> {
+    fn add(&mut self, key: &K) -> Result<(), MapError>;
+    fn delete(&mut self, key: &K) -> Result<(), MapError>;
+}
+
+impl<K: aya::Pod> Set<K> for HashMap<MapData, K, u8> {
+    fn add(&mut self, key: &K) -> Result<(), MapError> {
+        self.insert(key, 1, 0)
+    }
+
+    fn delete(&mut self, key: &K) -> Result<(), MapError> {
+        self.remove(key)
+    }
+}
+
+impl Set<([u8; 16], u8)> for LpmTrie<MapData, [u8; 16], u8> {
+    fn add(&mut self, (addr, bits): &([u8; 16], u8)) -> Result<(), MapError> {
+        self.insert(&Key::new(u32::from(*bits), *addr), 1, 0)
+    }
+
+    fn delete(&mut self, (addr, bits): &([u8; 16], u8)) -> Result<(), MapError> {
+        self.remove(&Key::new(u32::from(*bits), *addr))
+    }
+}
+
 /// Makes the map hold exactly `wanted`, of which `known` is there already, and keeps `known` true also on an error.
-fn apply<K: aya::Pod + Ord>(
-    map: &mut HashMap<MapData, K, u8>,
+fn apply<K: Copy + Ord>(
+    map: &mut impl Set<K>,
     known: &mut BTreeSet<K>,
     wanted: &BTreeSet<K>,
     (limit, what): (usize, &'static str),
@@ -428,15 +473,14 @@ fn apply<K: aya::Pod + Ord>(
         if known.len() == limit
             && let Some(old) = remove.next()
         {
-            map.remove(&old).map_err(|source| SteeringError::Map { what, source })?;
+            map.delete(&old).map_err(|source| SteeringError::Map { what, source })?;
             known.remove(&old);
         }
-        map.insert(key, 1, 0)
-            .map_err(|source| SteeringError::Map { what, source })?;
+        map.add(&key).map_err(|source| SteeringError::Map { what, source })?;
         known.insert(key);
     }
     for old in remove {
-        map.remove(&old).map_err(|source| SteeringError::Map { what, source })?;
+        map.delete(&old).map_err(|source| SteeringError::Map { what, source })?;
         known.remove(&old);
     }
     Ok(())

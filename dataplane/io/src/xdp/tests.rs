@@ -16,6 +16,13 @@ const SERVICE4: Addr = Addr::v4([203, 0, 113, 5]);
 const SERVICE6: Addr = Addr::v6([0xfd, 0, 0, 0x96, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x0a]);
 const OTHER4: Addr = Addr::v4([198, 51, 100, 7]);
 const OTHER6: Addr = Addr::v6([0xfd, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7]);
+const POD4: Addr = Addr::v4([10, 244, 9, 7]);
+const POD6: Addr = Addr::v6([0xfd, 0, 2, 0x44, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7]);
+/// 10.244.0.0/16 and fd00:244::/32.
+const RANGES: [(Addr, u8); 2] = [
+    (Addr::v4([10, 244, 0, 0]), 112),
+    (Addr::v6([0xfd, 0, 2, 0x44, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]), 32),
+];
 const PINS: &str = "/sys/fs/bpf/sluice";
 const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
@@ -24,6 +31,7 @@ const XDP_PASS: u32 = 2;
 fn filled() -> Steering {
     let mut steering = Steering::load(TUNNEL).unwrap_or_else(|err| panic!("this test needs root: {err}"));
     steering.set_node_addresses(&[NODE4, NODE6]).unwrap();
+    steering.set_pod_ranges(&RANGES).unwrap();
     steering
         .set_frontends(&[
             (SERVICE4, Proto::TCP, 80),
@@ -77,21 +85,51 @@ fn half(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
 }
 
-/// Source, destination, protocol, what follows; `whole` refuses every fragment, else only later ones.
-fn packet(v6: bool, bytes: &[u8], whole: bool) -> Option<(Addr, Addr, u8, &[u8])> {
+/// Source, destination, protocol, what follows: nothing in later fragments. Quoted packets are looked at less closely.
+type Parts<'a> = (Addr, Addr, u8, Option<&'a [u8]>);
+
+fn packet(v6: bool, bytes: &[u8], quoted: bool) -> Option<Parts<'_>> {
     if v6 {
         let header = bytes.get(..40).filter(|h| h[0] >> 4 == 6)?;
         let addr = |at: usize| Addr::v6(header[at..at + 16].try_into().unwrap());
-        return Some((addr(8), addr(24), header[6], &bytes[40..]));
+        let (proto, rest) = if quoted {
+            (header[6], Some(&bytes[40..]))
+        } else {
+            extensions(header[6], &bytes[40..], 8).map_or((0, None), |(proto, rest)| (proto, Some(rest)))
+        };
+        return Some((addr(8), addr(24), proto, rest));
     }
     let header = bytes.get(..20).filter(|h| h[0] >> 4 == 4)?;
     let len = usize::from(header[0] & 15) * 4;
     let addr = |at: usize| Addr::v4(header[at..at + 4].try_into().unwrap());
-    let fragment = half(header, 6)? & if whole { 0x3fff } else { 0x1fff };
-    if len < 20 || fragment != 0 || whole && usize::from(half(header, 2)?) < len {
+    if len < 20 || !quoted && usize::from(half(header, 2)?) < len {
         return None;
     }
-    Some((addr(12), addr(16), header[9], bytes.get(len..)?))
+    let rest = bytes.get(len..).filter(|_| half(header, 6).unwrap() & 0x1fff == 0);
+    Some((addr(12), addr(16), header[9], rest))
+}
+
+fn extensions(next: u8, bytes: &[u8], most: usize) -> Option<(u8, &[u8])> {
+    let len = match next {
+        _ if most == 0 => return None,
+        44 if half(bytes, 2)? & 0xfff8 != 0 => return None,
+        44 => 8,
+        0 | 43 | 60 => usize::from(*bytes.get(1)?) * 8 + 8,
+        _ => return Some((next, bytes)),
+    };
+    bytes.get(..8)?;
+    extensions(bytes[0], bytes.get(len..).unwrap_or_default(), most - 1)
+}
+
+fn is_fragment(v6: bool, packet: &[u8]) -> bool {
+    if !v6 {
+        return half(packet, 6).unwrap() & 0x3fff != 0;
+    }
+    let (mut next, mut at) = (packet[6], 40);
+    while [0, 43, 60].contains(&next) {
+        (next, at) = (packet[at], at + usize::from(packet[at + 1]) * 8 + 8);
+    }
+    next == 44
 }
 
 fn twin_parts(frame: &[u8]) -> Option<bool> {
@@ -100,7 +138,12 @@ fn twin_parts(frame: &[u8]) -> Option<bool> {
         0x86dd => true,
         _ => return None,
     };
-    let (_, dst, proto, l4) = packet(v6, frame.get(14..)?, true)?;
+    let (_, dst, proto, l4) = packet(v6, frame.get(14..)?, false)?;
+    let pods: &[u8] = if v6 { &POD6.octets()[..4] } else { &POD4.octets()[..14] };
+    if dst.octets().starts_with(pods) {
+        return Some(true);
+    }
+    let l4 = l4?;
     let node = dst == NODE4 || dst == NODE6;
     let (icmp, reply, request, echo) = if v6 { (58, 129, 128, 78) } else { (1, 0, 8, 77) };
     if proto == icmp {
@@ -113,14 +156,15 @@ fn twin_parts(frame: &[u8]) -> Option<bool> {
         } else {
             [3, 11, 12].contains(&header[0])
         };
-        let (src, _, proto, l4) = packet(v6, &l4[8..], false).filter(|_| error)?;
-        let first = l4.get(..8).filter(|_| src == dst)?;
+        let (src, _, proto, l4) = packet(v6, &l4[8..], true).filter(|_| error)?;
+        let first = l4?.get(..8).filter(|_| src == dst)?;
         if proto == icmp {
             return Some(node && first[0] == request && half(first, 4)? == echo);
         }
         return Some(node && proto == 17 && half(first, 2)? == TUNNEL || owned(node, src, proto, half(first, 0)?));
     }
     let least = match proto {
+        6 | 17 | 132 if is_fragment(v6, &frame[14..]) => 8,
         6 => 20,
         17 => 8,
         132 => 12,
@@ -197,11 +241,17 @@ fn each_class_is_ours_and_its_neighbours_are_the_kernels() {
         &to(NODE4, 17, TUNNEL)[12..],
     ]
     .concat();
-    let hop_by_hop = ether(&ip(
+    let later = |mut frame: Vec<u8>| {
+        frame[21] = 1;
+        frame
+    };
+    let extended = |first: u8, header: [u8; 8], l4: &[u8]| ether(&ip(OTHER6, NODE6, first, &[&header, l4].concat()));
+    let tunnelled = l4(1, TUNNEL);
+    let many = ether(&ip(
         OTHER6,
         NODE6,
-        0,
-        &[&[17, 0, 0, 0, 0, 0, 0, 0], l4(1, TUNNEL).as_slice()].concat(),
+        60,
+        &[[60, 0, 0, 0, 0, 0, 0, 0].repeat(8), tunnelled.clone()].concat(),
     ));
     let ours = [
         ("tunnel", to(NODE4, 17, TUNNEL)),
@@ -218,6 +268,20 @@ fn each_class_is_ours_and_its_neighbours_are_the_kernels() {
         (
             "too big for the tunnel over IPv6",
             error(2, NODE6, NODE6, 17, (55_555, TUNNEL)),
+        ),
+        ("a pod", to(POD4, 6, 22)),
+        ("a pod over IPv6", to(POD6, 17, 9)),
+        ("a pod's ping", reply(8, 1, POD4, 1)),
+        ("later fragment for a pod", later(to(POD4, 6, 22))),
+        ("first fragment", fragment(to(NODE4, 17, TUNNEL))),
+        (
+            "first fragment with eight bytes of TCP",
+            fragment(ether(&ip(OTHER4, NODE4, 6, &l4(1, 40_001)[..8]))),
+        ),
+        ("hop-by-hop options", extended(0, [17, 0, 0, 0, 0, 0, 0, 0], &tunnelled)),
+        (
+            "first fragment over IPv6",
+            extended(44, [17, 0, 0, 1, 0, 0, 0, 9], &tunnelled),
         ),
         (
             "error about a masqueraded flow",
@@ -252,9 +316,13 @@ fn each_class_is_ours_and_its_neighbours_are_the_kernels() {
             error(3, NODE4, OTHER4, 17, (1, TUNNEL)),
         ),
         ("redirect", error(5, NODE4, NODE4, 17, (1, TUNNEL))),
-        ("first fragment", fragment(to(NODE4, 17, TUNNEL))),
+        ("later fragment", later(to(NODE4, 17, TUNNEL))),
+        (
+            "later fragment over IPv6",
+            extended(44, [17, 0, 0, 9, 0, 0, 0, 9], &tunnelled),
+        ),
+        ("extension headers without end", many),
         ("VLAN tag", tagged),
-        ("extension header", hop_by_hop),
         ("cut off UDP header", ether(&ip(OTHER4, NODE4, 17, &l4(1, TUNNEL)[..7]))),
         ("ARP", [&[0xff; 6], [2; 6].as_slice(), &[8, 6], &[0; 46]].concat()),
         ("just Ethernet", to(NODE4, 17, TUNNEL)[..14].to_vec()),
@@ -277,12 +345,12 @@ fn each_class_is_ours_and_its_neighbours_are_the_kernels() {
 
 fn any_frame() -> impl Strategy<Value = Vec<u8>> {
     let addr = |v6: bool| {
-        let [node, service, other] = if v6 {
-            [NODE6, SERVICE6, OTHER6]
+        let [node, service, pod, other] = if v6 {
+            [NODE6, SERVICE6, POD6, OTHER6]
         } else {
-            [NODE4, SERVICE4, OTHER4]
+            [NODE4, SERVICE4, POD4, OTHER4]
         };
-        prop_oneof![4 => Just(node), 2 => Just(service), 1 => Just(other)]
+        prop_oneof![8 => Just(node), 4 => Just(service), 1 => Just(pod), 2 => Just(other)]
     };
     let port = || {
         let known = vec![
@@ -376,6 +444,9 @@ fn maps_follow_what_they_are_told() {
     assert!(is(&to(SERVICE4, 6, 81)) && !is(&to(SERVICE4, 6, 80)));
     assert!(is(&to(NODE4, 17, 30_080)) && !is(&to(NODE4, 6, 30_080)));
     assert!(is(&to(NODE4, 17, 40_002)) && !is(&to(NODE4, 6, 40_001)));
+    steering.set_pod_ranges(&RANGES[1..]).unwrap();
+    let mut is = |frame: &[u8]| verdict(&mut steering, frame) == XDP_DROP;
+    assert!(is(&to(POD6, 6, 1)) && !is(&to(POD4, 6, 1)));
     steering.set_node_addresses(&[NODE6]).unwrap();
     let mut is = |frame: &[u8]| verdict(&mut steering, frame) == XDP_DROP;
     assert!(is(&to(NODE6, 17, TUNNEL)) && !is(&to(NODE4, 17, TUNNEL)));

@@ -15,4 +15,5 @@ mod ports_come_and_go;
 mod restart;
 mod services;
 mod stop;
+mod uplink;
 mod workers;
