@@ -43,6 +43,8 @@ impl Default for Limits {
             yaml: YamlLimits {
                 nodes: 2_000_000,
                 depth: 64,
+                // No file without aliases comes near: its texts are part of it.
+                bytes: 64 << 20,
             },
         }
     }

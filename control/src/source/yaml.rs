@@ -18,6 +18,8 @@ pub struct YamlLimits {
     pub nodes: usize,
     /// Nesting.
     pub depth: usize,
+    /// Bytes of all texts and keys, with aliases written out.
+    pub bytes: usize,
 }
 
 /// A place in a text, both from 1.
@@ -55,6 +57,8 @@ pub struct Node {
     kind: Kind,
     /// Values in it, itself counted, aliases written out.
     size: usize,
+    /// Bytes of the texts and keys in it, aliases written out.
+    bytes: usize,
     /// Levels below it and its own.
     depth: usize,
 }
@@ -131,6 +135,7 @@ pub fn documents(text: &str, limits: YamlLimits) -> Result<Vec<Rc<Node>>, YamlEr
         open: Vec::new(),
         anchors: HashMap::new(),
         done: Vec::new(),
+        finished: (0, 0),
         nodes: 0,
     };
     for event in Parser::new_from_str_with_options(text, options) {
@@ -165,6 +170,7 @@ struct Open {
     /// Keys so far, and their lines.
     keys: HashMap<String, u32>,
     size: usize,
+    bytes: usize,
     depth: usize,
 }
 
@@ -173,6 +179,8 @@ struct Builder {
     open: Vec<Open>,
     anchors: HashMap<usize, Rc<Node>>,
     done: Vec<Rc<Node>>,
+    /// Values and bytes in `done`.
+    finished: (usize, usize),
     nodes: usize,
 }
 
@@ -192,7 +200,8 @@ impl Builder {
                 if self.wants_key() {
                     return self.key(&text, &value, style, place);
                 }
-                self.value(place, anchor, Kind::Scalar(value), 0, 0)
+                let bytes = value.as_str().map_or(0, str::len);
+                self.value(place, anchor, Kind::Scalar(value), (0, bytes, 0))
             }
             Event::Alias(id) => {
                 let Some(node) = self.anchors.get(&id).cloned() else {
@@ -227,9 +236,10 @@ impl Builder {
                     anchor,
                     kind,
                     size,
+                    bytes,
                     depth,
                     ..
-                }) => self.value(place, anchor, kind, size, depth),
+                }) => self.value(place, anchor, kind, (size, bytes, depth)),
                 None => Ok(()),
             },
             Event::DocumentStart(..) => {
@@ -261,6 +271,7 @@ impl Builder {
                 key: None,
                 keys: HashMap::new(),
                 size: 0,
+                bytes: 0,
                 depth: 0,
             });
             return Ok(());
@@ -282,17 +293,25 @@ impl Builder {
                 crate::objects::shown(text)
             )
         } else {
+            open.bytes = open.bytes.saturating_add(text.len());
             open.key = Some(text.to_owned());
             return Ok(());
         };
         Err(YamlError { place, text: refused })
     }
 
-    fn value(&mut self, place: Place, anchor: usize, kind: Kind, size: usize, depth: usize) -> Result<(), YamlError> {
+    fn value(
+        &mut self,
+        place: Place,
+        anchor: usize,
+        kind: Kind,
+        (size, bytes, depth): (usize, usize, usize),
+    ) -> Result<(), YamlError> {
         let node = Rc::new(Node {
             place,
             kind,
             size: size + 1,
+            bytes,
             depth: depth + 1,
         });
         if anchor != 0 {
@@ -303,11 +322,19 @@ impl Builder {
 
     fn add(&mut self, place: Place, node: Rc<Node>) -> Result<(), YamlError> {
         self.nodes += 1;
-        let size = self.open.last().map_or(0, |open| open.size).saturating_add(node.size);
+        let before = self.open.last().map_or(self.finished, |open| (open.size, open.bytes));
+        let (size, bytes) = (before.0.saturating_add(node.size), before.1.saturating_add(node.bytes));
         if size > self.limits.nodes || self.nodes > self.limits.nodes {
             let text = format!(
                 "more than {} values, aliases written out; split the file",
                 self.limits.nodes
+            );
+            return Err(YamlError { place, text });
+        }
+        if bytes > self.limits.bytes {
+            let text = format!(
+                "more than {} KiB of text, aliases written out; split the file",
+                self.limits.bytes / 1024
             );
             return Err(YamlError { place, text });
         }
@@ -319,9 +346,12 @@ impl Builder {
         }
         match self.open.last_mut() {
             None if node.is_null() => {}
-            None => self.done.push(node),
+            None => {
+                self.finished = (size, bytes);
+                self.done.push(node);
+            }
             Some(open) => {
-                open.size = size;
+                (open.size, open.bytes) = (size, bytes);
                 open.depth = open.depth.max(node.depth);
                 match (&mut open.kind, open.key.take()) {
                     (Kind::Map(fields), Some(key)) => fields.push((key, node)),

@@ -152,7 +152,7 @@ fn alias_bombs_are_refused() {
     }
     let limits = YamlLimits {
         nodes: 10_000,
-        depth: 64,
+        ..Limits::default().yaml
     };
     assert!(
         refusal(&bomb, limits).starts_with("line 4,"),
@@ -160,11 +160,39 @@ fn alias_bombs_are_refused() {
         refusal(&bomb, limits)
     );
     assert!(refusal("a: &a [*a]\n", limits).contains("alias"));
+    let many = format!("---\na: &a [{}]\nb: [{}]\n", "x, ".repeat(40), "*a, ".repeat(60)).repeat(5);
+    assert!(
+        refusal(&many, limits).contains("more than 10000 values"),
+        "of all documents together"
+    );
+    assert!(documents(&many, Limits::default().yaml).is_ok());
+}
+
+#[test]
+fn few_aliases_of_a_long_text_are_refused() {
+    let limits = YamlLimits {
+        bytes: 10_000,
+        ..Limits::default().yaml
+    };
+    let long = "x".repeat(1000);
+    let aliases = |count| format!("a: &a {long}\nb: [{}]\n", "*a, ".repeat(count));
+    assert!(documents(&aliases(8), limits).is_ok());
+    for text in [
+        aliases(9),
+        format!("a: &a {{{long}: 1}}\nb: [{}]\n", "*a, ".repeat(9)),
+        format!("---\n{}---\n{}", aliases(4), aliases(5)),
+    ] {
+        assert!(refusal(&text, limits).contains("aliases written out"), "{text}");
+    }
 }
 
 #[test]
 fn deep_and_wide_texts_are_refused() {
-    let limits = YamlLimits { nodes: 1000, depth: 16 };
+    let limits = YamlLimits {
+        nodes: 1000,
+        depth: 16,
+        ..Limits::default().yaml
+    };
     for deep in ["[".repeat(5000), "- ".repeat(5000), "{a: ".repeat(5000)] {
         refusal(&deep, limits);
     }
