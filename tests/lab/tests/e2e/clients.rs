@@ -12,7 +12,9 @@ use std::time::Duration;
 /// which on a busy machine is too short.
 pub(crate) fn ping(from: &Place<'_>, to: IpAddr) {
     for _ in 0..3 {
-        let output = from.run(&["ping", "-n", "-c", "1", "-W", "3", &to.to_string()]).unwrap();
+        let output = from
+            .run(&["ping", "-n", "-c", "1", "-W", "3", &to.to_string()])
+            .unwrap();
         assert!(output.ok(), "from {}: {output}", from.name());
     }
 }
