@@ -125,7 +125,15 @@ impl Namespace {
             let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
             let made = unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS)
                 .and_then(|()| mount(None::<&str>, "/", None::<&str>, private, None::<&str>))
-                .and_then(|()| mount(Some("tmpfs"), "/sys/fs/bpf", Some("tmpfs"), MsFlags::empty(), None::<&str>));
+                .and_then(|()| {
+                    mount(
+                        Some("tmpfs"),
+                        "/sys/fs/bpf",
+                        Some("tmpfs"),
+                        MsFlags::empty(),
+                        None::<&str>,
+                    )
+                });
             tell.send(made.map(|()| nix::unistd::gettid().as_raw())).unwrap();
             queue.into_iter().for_each(|work| work());
         });

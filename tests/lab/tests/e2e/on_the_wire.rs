@@ -80,8 +80,10 @@ fn tshark_decodes_what_we_send_and_finds_every_checksum_right() {
                 assert_eq!(curl(&user, far, "/"), "web-2");
                 echoes(&user, (far, 7), 3);
                 echoes(&user, (of(ECHO, v6), 7), 16);
-                // Upwards, so that super-frames are cut on the captured side.
-                let upload = user.run(&["iperf3", "-n", "3M", "-c", &far.to_string()]).unwrap();
+                // Upwards, so that super-frames are cut on the captured side. Random bytes might look like some protocol.
+                let upload = user
+                    .run(&["iperf3", "--repeating-payload", "-n", "3M", "-c", &far.to_string()])
+                    .unwrap();
                 assert!(upload.ok(), "{upload}");
             }
         });
