@@ -130,8 +130,10 @@ fn may_begin(
 ) -> Result<(), Refusal> {
     let node = &cx.snapshot.parts.node;
     let local = matches!(way, Way::Port(_));
-    // Masqueraded to our address it would pass for ours at the peer, with any inner source.
-    let tunnel = item.parsed.tuple.proto == Proto::UDP && port == node.tunnel_port && !node.in_cluster(server);
+    // Masqueraded to our address it would pass for ours at the peer, with any inner source. A peer whose kernel ends the tunnels
+    // listens at each of its addresses, its base address among them, and asks nobody's: only pods may be sent such packets.
+    let pod = local && way != Way::Port(node.host_port) || cx.snapshot.parts.policies.identities.contains_key(&server);
+    let tunnel = item.parsed.tuple.proto == Proto::UDP && port == node.tunnel_port && !(node.in_cluster(server) && pod);
     match item.ingress {
         Ingress::Pod | Ingress::Tunnel(_) | Ingress::Outside if tunnel => Err(Refusal::Drop(DropReason::TunnelFromPod)),
         Ingress::Outside if !service => Err(Refusal::Drop(DropReason::NoConnection)),

@@ -2,7 +2,9 @@
 
 use super::bench::{Bench, expect_at_host, expect_at_pod, expect_outside, source_of};
 use super::packet::{L4, Packet, SYN};
-use super::world::{A, B, GATEWAY_MAC, NODE, OTHER_NODE, OUTSIDE, ROUTER_MAC, TUNNEL_PORT, UPLINK, UPLINK_MAC};
+use super::world::{
+    A, B, BASE, GATEWAY_MAC, NODE, OTHER_NODE, OUTSIDE, REMOTE, ROUTER_MAC, TUNNEL_PORT, UPLINK, UPLINK_MAC,
+};
 use sluice_wire::{Addr, DropReason};
 
 #[test]
@@ -95,6 +97,24 @@ fn a_pod_cannot_make_tunnel_packets_in_the_nodes_name() {
             let frame = forged.between(A.mac, GATEWAY_MAC).frame();
             bench.refused(A.slot, &frame, DropReason::TunnelFromPod);
         }
+        // Its peer's kernel would take it for a tunnel packet at any of these.
+        let base = BASE.addr(v4);
+        let [gateway, peers] = if v4 {
+            [Addr::v4([10, 244, 2, 1]), Addr::v4([10, 244, 2, 0])]
+        } else {
+            let mut peers = *base.octets();
+            peers[7] = 2;
+            let mut gateway = peers;
+            gateway[15] = 1;
+            [Addr::v6(gateway), Addr::v6(peers)]
+        };
+        for dst in [base, peers, gateway] {
+            let forged = Packet::udp((A.addr(v4), 1000), (dst, TUNNEL_PORT));
+            let frame = forged.between(A.mac, GATEWAY_MAC).frame();
+            bench.refused(A.slot, &frame, DropReason::TunnelFromPod);
+        }
+        let to_remote = Packet::udp((A.addr(v4), 1000), (REMOTE.addr(v4), TUNNEL_PORT));
+        assert_eq!(bench.pod_sends(A, &to_remote).len(), 1, "a pod may serve this port");
         let to_pod = Packet::udp((A.addr(v4), 1000), (B.addr(v4), TUNNEL_PORT));
         expect_at_pod(&bench.pod_sends(A, &to_pod), B, to_pod.clone().hop());
     }
