@@ -97,6 +97,16 @@ impl Compiler {
         self.services.compile(store, context, &cluster.prefixes);
         self.policies.compile(store, inputs.pods);
         reports.extend(self.services.reports.iter().chain(&self.policies.reports).cloned());
+        // The node's SSH must not hang on what somebody writes into a Service.
+        let mut frontends = self.services.frontends.clone();
+        frontends.retain(|frontend| {
+            let own = node.addresses.contains(&frontend.addr);
+            if own {
+                let text = "is an address of this node, which keeps it: choose one from the service ranges";
+                reports.push(Report::warning(format!("service address {frontend}"), text));
+            }
+            !own
+        });
         reports.sort();
         reports.dedup();
 
@@ -107,7 +117,7 @@ impl Compiler {
             .filter(|addr| !is_link_local(*addr))
             .collect();
         node_addresses.sort();
-        // The node's SSH must not hang on what somebody writes into a Node object.
+        // Nor on what somebody writes into a Node object.
         let holds_node = |range: &Prefix| node_addresses.iter().any(|addr| range.contains(*addr));
         let mut pod_ranges = node.cluster_prefixes.clone();
         pod_ranges.retain(|range| !holds_node(range));
@@ -115,7 +125,7 @@ impl Compiler {
         pod_ranges.dedup();
         let steering = Steering {
             uplink: inputs.underlay.uplink.ifindex,
-            frontends: self.services.frontends.clone(),
+            frontends,
             node_ports: self.services.node_ports.clone(),
             node_addresses,
             pod_ranges,

@@ -3,6 +3,7 @@
 use crate::render;
 use crate::world::World;
 use proptest::prelude::*;
+use sluice_control::compile::{Report, Severity};
 use sluice_snapshot::Snapshot;
 use std::sync::Arc;
 
@@ -215,4 +216,23 @@ fn pods_ranges_are_taken_from_the_wire_but_never_the_nodes_own_network() {
     let own = ["10.244.1.0/24", "fd00:244:1::/64"];
     assert_eq!(taken("10.244.2.0/24"), [own[0], "10.244.2.0/24", own[1]]);
     assert_eq!(taken("192.0.2.0/24"), own, "the node has an address in there");
+}
+
+#[test]
+fn a_service_at_an_address_of_the_node_takes_nothing_from_the_wire() {
+    let mut world = World::new();
+    world.write("a.yaml", NODES);
+    let service = |ip: &str| {
+        format!(
+            "{{apiVersion: v1, kind: Service, metadata: {{name: ssh}}, \
+             spec: {{clusterIP: {ip}, ports: [{{port: 22}}]}}}}"
+        )
+    };
+    world.write("b.yaml", &service("10.96.0.22"));
+    assert_eq!(world.compile().unwrap().steering.frontends.len(), 1);
+    world.write("b.yaml", &service("192.0.2.11"));
+    let compiled = world.compile().unwrap();
+    assert!(compiled.steering.frontends.is_empty());
+    let warned = |r: &Report| r.object == "service address 192.0.2.11:22" && r.severity == Severity::Warning;
+    assert!(compiled.reports.iter().any(warned), "{:?}", compiled.reports);
 }

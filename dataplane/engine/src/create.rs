@@ -133,7 +133,11 @@ fn may_begin(
     // Masqueraded to our address it would pass for ours at the peer, with any inner source. A peer whose kernel ends the tunnels
     // listens at each of its addresses, its base address among them, and asks nobody's: only pods may be sent such packets.
     let pod = local && way != Way::Port(node.host_port) || cx.snapshot.parts.policies.identities.contains_key(&server);
-    let tunnel = item.parsed.tuple.proto == Proto::UDP && port == node.tunnel_port && !(node.in_cluster(server) && pod);
+    let tuple = &item.parsed.tuple;
+    let to_vtep = port == node.tunnel_port && !(node.in_cluster(server) && pod);
+    // Replies would be such packets too, from the port where a peer ends its tunnels.
+    let from_vtep = tuple.sport == node.tunnel_port && cx.snapshot.parts.forwarding.tunnel_source(tuple.src).is_some();
+    let tunnel = tuple.proto == Proto::UDP && (to_vtep || from_vtep);
     match item.ingress {
         Ingress::Pod | Ingress::Tunnel(_) | Ingress::Outside if tunnel => Err(Refusal::Drop(DropReason::TunnelFromPod)),
         Ingress::Outside if !service => Err(Refusal::Drop(DropReason::NoConnection)),

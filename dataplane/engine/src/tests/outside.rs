@@ -3,7 +3,7 @@
 use super::bench::{Bench, expect_at_host, expect_at_pod, expect_outside, source_of};
 use super::packet::{L4, Packet, SYN};
 use super::world::{
-    A, B, BASE, GATEWAY_MAC, NODE, OTHER_NODE, OUTSIDE, REMOTE, ROUTER_MAC, TUNNEL_PORT, UPLINK, UPLINK_MAC,
+    A, B, BASE, GATEWAY_MAC, NODE, NODE_PORT, OTHER_NODE, OUTSIDE, REMOTE, ROUTER_MAC, TUNNEL_PORT, UPLINK, UPLINK_MAC,
 };
 use sluice_wire::{Addr, DropReason};
 
@@ -117,6 +117,10 @@ fn a_pod_cannot_make_tunnel_packets_in_the_nodes_name() {
         assert_eq!(bench.pod_sends(A, &to_remote).len(), 1, "a pod may serve this port");
         let to_pod = Packet::udp((A.addr(v4), 1000), (B.addr(v4), TUNNEL_PORT));
         expect_at_pod(&bench.pod_sends(A, &to_pod), B, to_pod.clone().hop());
+        // A service's replies would go to a peer's tunnel port if a request could come from there.
+        let asks = Packet::udp((OTHER_NODE.addr(v4), TUNNEL_PORT), (NODE.addr(v4), NODE_PORT));
+        let frame = asks.between(ROUTER_MAC, UPLINK_MAC).frame();
+        bench.refused(UPLINK, &frame, DropReason::TunnelFromPod);
     }
 }
 
