@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 purpose=${1:-test}
-build_packages=(clang llvm libelf-dev zlib1g-dev m4 pkg-config make gcc linux-libc-dev libc6-dev)
+build_packages=(clang make gcc linux-libc-dev libc6-dev)
 lab_packages=(tshark tcpdump iperf3 nginx-light wrk nftables iptables ethtool iproute2 iputils-ping socat curl procps)
 
 faults=0
