@@ -7,7 +7,7 @@ use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 /// How long anything may take that has no promised time of its own.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// Service `web`: TCP port 80 of every `app: web`, node port 30080.
 pub(crate) const WEB: [&str; 2] = ["10.96.0.10", "fd00:96::a"];
 /// Service `echo`: UDP port 7 of every `app: web`, node port 30007.

@@ -25,8 +25,9 @@ fn capture(lab: &Lab, traffic: impl FnOnce()) -> String {
         "--immediate-mode",
         "-B",
         "65536",
+        // In immediate mode every packet takes a slot of this size from that buffer.
         "-s",
-        "0",
+        "2048",
         "-w",
         &file,
         "udp port 8472",
