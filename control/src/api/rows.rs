@@ -134,8 +134,12 @@ pub struct CountersReport {
 pub struct DropCount {
     /// Stable name.
     pub reason: String,
-    /// For a person.
+    /// The kind of remedy: `capacity`, `configuration`, `sender`, `policy`, `unsupported`, `passing` or `expected`.
+    pub group: String,
+    /// The cause, for a person.
     pub text: String,
+    /// What to do, for a person.
+    pub remedy: String,
     /// How many packets.
     pub packets: u64,
 }

@@ -132,7 +132,9 @@ mod tests {
     fn counters(drops: u64) -> CountersReport {
         let drop = |reason: &str, packets| DropCount {
             reason: reason.into(),
+            group: String::new(),
             text: String::new(),
+            remedy: String::new(),
             packets,
         };
         CountersReport {

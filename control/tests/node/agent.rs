@@ -76,7 +76,9 @@ impl Dataplane for Taps {
     fn counters(&self) -> CountersReport {
         let drop = DropCount {
             reason: "no_pod".into(),
+            group: "configuration".into(),
             text: "nobody there".into(),
+            remedy: "Look.".into(),
             packets: 3,
         };
         CountersReport {

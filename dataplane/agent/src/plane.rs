@@ -158,7 +158,9 @@ impl Dataplane for Plane {
             (frames, bytes) = (frames + f, bytes + b);
             report.drops.push(DropCount {
                 reason: reason.label().into(),
+                group: reason.group().label().into(),
                 text: reason.text().into(),
+                remedy: reason.remedy().into(),
                 packets: f,
             });
         }

@@ -22,7 +22,7 @@ mod segment;
 pub use addr::{Addr, MacAddr};
 pub use arp::{Arp, ArpOp};
 pub use burst::{BURST, Burst};
-pub use drop::DropReason;
+pub use drop::{DropGroup, DropReason};
 pub use flow::{FlowKey, Proto, Scope, Tuple, stable_hash};
 pub use fragment::FragmentPlan;
 pub use frame::{Checksum, Frame, Gso, GsoKind, Meta};

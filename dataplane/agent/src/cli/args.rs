@@ -59,8 +59,11 @@ pub(super) enum Verb {
         #[command(flatten)]
         output: Output,
     },
-    /// All counters since start
+    /// All counters since start; drops by what can be done about them
     Counters {
+        /// Also show drop reasons that never happened
+        #[arg(long)]
+        all: bool,
         #[command(flatten)]
         output: Output,
     },

@@ -3,10 +3,11 @@
 use super::page::{Page, bold};
 use super::table::{Side, Table};
 use super::units::{count, exact, many, percent};
-use sluice_control::api::CountersReport;
+use sluice_control::api::{CountersReport, DropCount};
+use sluice_wire::DropGroup;
 
-/// What `sluice counters` shows.
-pub(super) fn page(report: &CountersReport) -> Page {
+/// What `sluice counters` shows; with `all`, also the reasons for which nothing was dropped.
+pub(super) fn page(report: &CountersReport, all: bool) -> Page {
     let mut page = Page::default();
     let total = |name: &str| report.totals.get(name).copied().unwrap_or(0);
     let (received, dropped) = (total("received_frames"), total("dropped_frames"));
@@ -24,7 +25,7 @@ pub(super) fn page(report: &CountersReport) -> Page {
     volumes(&mut page, report);
     page.gap();
     ports(&mut page, report);
-    drops(&mut page, report);
+    drops(&mut page, report, all);
     page
 }
 
@@ -83,23 +84,58 @@ fn ports(page: &mut Page, report: &CountersReport) {
     page.gap();
 }
 
-fn drops(page: &mut Page, report: &CountersReport) {
+/// Drop reasons by what is to be done about them.
+fn drops(page: &mut Page, report: &CountersReport, all: bool) {
     let mut table = Table::new([
         ("packets dropped", Side::Right),
         ("reason", Side::Left),
         ("name", Side::Left),
     ]);
-    let mut happened: Vec<_> = report.drops.iter().filter(|drop| drop.packets > 0).collect();
-    happened.sort_by_key(|drop| std::cmp::Reverse(drop.packets));
-    for drop in &happened {
-        table.row([
-            exact(drop.packets).into(),
-            drop.text.as_str().into(),
-            drop.reason.as_str().into(),
+    let shown = |drop: &&DropCount| all || drop.packets > 0;
+    for group in groups(&report.drops) {
+        let mut drops: Vec<_> = report
+            .drops
+            .iter()
+            .filter(|drop| drop.group == group)
+            .filter(shown)
+            .collect();
+        if drops.is_empty() {
+            continue;
+        }
+        drops.sort_by_key(|drop| std::cmp::Reverse(drop.packets));
+        let known = DropGroup::ALL.iter().find(|known| known.label() == group);
+        let hint = known.map(|known| format!(": {}", known.hint()));
+        table.heading([
+            bold(known.map_or(group, |known| known.title())),
+            hint.unwrap_or_default().into(),
         ]);
+        for drop in drops {
+            table.row([
+                exact(drop.packets).into(),
+                drop.text.as_str().into(),
+                drop.reason.as_str().into(),
+            ]);
+        }
     }
     page.table(table);
-    let never = report.drops.len() - happened.len();
-    let noun = if happened.is_empty() { "reason" } else { "other reason" };
-    page.line([format!("{} for a drop never happened  (-o json names all)", many(never, noun)).into()]);
+    let happened = report.drops.iter().filter(|drop| drop.packets > 0).count();
+    let never = report.drops.len() - happened;
+    if happened > 0 {
+        page.line(["the latest of them, and what to do about each:  sluice drops".into()]);
+    }
+    if never > 0 && !all {
+        let noun = if happened == 0 { "reason" } else { "other reason" };
+        page.line([format!("{} for a drop never happened  (--all shows them)", many(never, noun)).into()]);
+    }
+}
+
+/// Groups in the order in which they are shown; those that this version does not know come last.
+fn groups(drops: &[DropCount]) -> Vec<&str> {
+    let mut groups: Vec<&str> = DropGroup::ALL.iter().map(|group| group.label()).collect();
+    for drop in drops {
+        if !groups.contains(&drop.group.as_str()) {
+            groups.push(&drop.group);
+        }
+    }
+    groups
 }

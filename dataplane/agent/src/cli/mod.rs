@@ -89,8 +89,8 @@ fn act(cli: Cli) -> anyhow::Result<()> {
             let page = |rows: Vec<_>| flows::page(&rows, &query);
             show(&agent, &Request::Flows(query.clone()), output.format, page)
         }
-        Verb::Counters { output } => show(&agent, &Request::Counters, output.format, |report| {
-            counters::page(&report)
+        Verb::Counters { all, output } => show(&agent, &Request::Counters, output.format, |report| {
+            counters::page(&report, all)
         }),
         Verb::Attach { pod, output } => show(&agent, &Request::Attach(args::attach(pod)?), output.format, |answer| {
             attached(&answer)

@@ -18,7 +18,15 @@ pub(super) enum Side {
 #[derive(Debug)]
 pub(super) struct Table {
     columns: Vec<(&'static str, Side)>,
-    rows: Vec<Vec<Span>>,
+    rows: Vec<Row>,
+}
+
+#[derive(Debug)]
+enum Row {
+    /// A cell for each column.
+    Cells(Vec<Span>),
+    /// A line over the whole width, which makes no column wider.
+    Line(Vec<Span>),
 }
 
 impl Table {
@@ -31,7 +39,12 @@ impl Table {
 
     /// Adds a row; it should have a cell for each column.
     pub(super) fn row(&mut self, cells: impl IntoIterator<Item = Span>) {
-        self.rows.push(cells.into_iter().collect());
+        self.rows.push(Row::Cells(cells.into_iter().collect()));
+    }
+
+    /// Adds a line over the whole width: what the rows after it have in common.
+    pub(super) fn heading(&mut self, spans: impl IntoIterator<Item = Span>) {
+        self.rows.push(Row::Line(spans.into_iter().collect()));
     }
 
     /// The table line by line; nothing without rows.
@@ -40,21 +53,21 @@ impl Table {
             return Vec::new();
         }
         let heads = self.columns.iter().map(|(head, _)| faint(head)).collect();
-        let mut lines: Vec<Vec<Span>> = vec![heads];
+        let mut lines = vec![Row::Cells(heads)];
         lines.extend(self.rows);
         let width = |column: usize| {
-            lines
-                .iter()
-                .filter_map(|row| row.get(column))
-                .map(Span::width)
-                .max()
-                .unwrap_or(0)
+            let cell = |row: &Row| match row {
+                Row::Cells(cells) => cells.get(column).map(Span::width),
+                Row::Line(_) => None,
+            };
+            lines.iter().filter_map(cell).max().unwrap_or(0)
         };
         let widths: Vec<usize> = (0..self.columns.len()).map(width).collect();
-        lines
-            .into_iter()
-            .map(|row| aligned(row, &self.columns, &widths))
-            .collect()
+        let line = |row| match row {
+            Row::Cells(cells) => aligned(cells, &self.columns, &widths),
+            Row::Line(spans) => spans,
+        };
+        lines.into_iter().map(line).collect()
     }
 }
 
@@ -91,6 +104,16 @@ mod tests {
             "name     packets/s   note\ngrößer        12 k   late\nb                7\n"
         );
         assert!(page.render(true).contains("12 k   \u{1b}["));
+    }
+
+    #[test]
+    fn headings_make_no_column_wider() {
+        let mut table = Table::new([("n", Side::Right), ("what", Side::Left)]);
+        table.heading(["of the first kind".into(), ": many".into()]);
+        table.row(["12".into(), "a".into()]);
+        let mut page = Page::default();
+        page.table(table);
+        assert_eq!(page.render(false), " n   what\nof the first kind: many\n12   a\n");
     }
 
     #[test]

@@ -87,7 +87,9 @@ fn connections() {
 
 #[test]
 fn counters_and_attachments() {
-    shown("counters", &counters::page(&answer("counters")));
+    let report = answer("counters");
+    shown("counters", &counters::page(&report, false));
+    shown("counters-all", &counters::page(&report, true));
     shown("attached", &attached(&answer("attached")));
 }
 
@@ -111,5 +113,7 @@ fn where_there_is_nothing_it_is_said_why() {
         )),
         "no matching connections\n"
     );
-    assert!(text(counters::page(&Default::default())).starts_with("0 packets received, 0 sent, 0 dropped (0.00 %)"));
+    assert!(
+        text(counters::page(&Default::default(), false)).starts_with("0 packets received, 0 sent, 0 dropped (0.00 %)")
+    );
 }

@@ -2,6 +2,7 @@
 
 mod answers;
 mod checksum;
+mod drop_reasons;
 mod fragments;
 mod hostile;
 mod mss;
