@@ -7,6 +7,7 @@ pub mod netns;
 pub mod pod;
 pub mod ports;
 mod requests;
+pub mod rps;
 pub mod sysctl;
 pub mod underlay;
 

@@ -3,6 +3,7 @@
 use super::dataplane::{Dataplane, Keeper};
 use super::problems::Problems;
 use super::rates::{self, Rates};
+use super::slow::SlowPods;
 use super::start::ControlSettings;
 use crate::api::{Call, Request, Socket};
 use crate::attach::{Attachment, Attachments};
@@ -63,6 +64,7 @@ pub(super) struct Control {
     pub(super) saved: Vec<(Attachment, Option<String>)>,
     pub(super) host: Host,
     pub(super) rates: Rates,
+    pub(super) slow: SlowPods,
     pub(super) reports: Vec<Report>,
     /// What could not be applied, by what it is about.
     pub(super) troubles: Vec<(&'static str, String)>,
@@ -109,6 +111,7 @@ impl Control {
             saved: saved.into_iter().map(|attachment| (attachment, None)).collect(),
             host,
             rates: Rates::default(),
+            slow: SlowPods::default(),
             reports: Vec::new(),
             troubles: Vec::new(),
             started: now,
@@ -228,6 +231,7 @@ impl Control {
         let (workers, counters) = (self.dataplane.workers(), self.dataplane.counters());
         self.rates
             .sample(Instant::now(), workers, &counters, self.settings.uplink_port.slot.0);
+        self.look_for_slow_pods().await;
         self.publisher.collect();
         let recheck = seconds.is_multiple_of(HOST_EVERY);
         if recheck {

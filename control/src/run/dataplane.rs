@@ -53,6 +53,12 @@ pub trait Dataplane: Send + Sync + 'static {
     /// Every worker's totals since start, in the order of their indices.
     fn workers(&self) -> Vec<WorkerTotals>;
 
+    /// What writing a packet to each port's receiver cost, ns, about the median; ports written to since the last call only.
+    fn receiver_costs(&self) -> Vec<(PortSlot, u32)>;
+
+    /// CPUs that this process may use and that have no worker.
+    fn free_cpus(&self) -> Vec<usize>;
+
     /// How packets come from the uplink, for people, such as `AF_XDP native, copy`.
     fn uplink_mode(&self) -> String;
 

@@ -19,6 +19,7 @@ mod pods;
 mod problems;
 mod rates;
 mod rows;
+mod slow;
 mod start;
 mod status;
 

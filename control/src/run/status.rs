@@ -87,6 +87,7 @@ impl Control {
             object: (*about).to_owned(),
             text: text.clone(),
         }));
+        out.extend(self.slow.warnings());
         let left = self
             .saved
             .iter()

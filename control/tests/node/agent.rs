@@ -68,6 +68,14 @@ impl Dataplane for Taps {
         Ok(())
     }
 
+    fn receiver_costs(&self) -> Vec<(PortSlot, u32)> {
+        Vec::new()
+    }
+
+    fn free_cpus(&self) -> Vec<usize> {
+        Vec::new()
+    }
+
     fn flows(&self, query: &FlowQuery) -> Vec<FlowRow> {
         assert!(query.limit <= FlowQuery::MAX);
         Vec::new()

@@ -3,6 +3,7 @@
 use crate::clock::Clock;
 use crate::ports::{PodInterface, Ports};
 use crate::uplink::Uplink;
+use crate::worker::WorkerHandle;
 use sluice_control::api::{CountersReport, DropCount, FlowQuery, FlowRow, PortCounters, WorkerTotals};
 use sluice_control::compile::Steering;
 use sluice_control::run::{Dataplane, PodPort};
@@ -198,6 +199,31 @@ impl Dataplane for Plane {
             });
             rows.collect()
         })
+    }
+
+    fn receiver_costs(&self) -> Vec<(PortSlot, u32)> {
+        self.read(|ports| {
+            let cost = |slot: usize| {
+                // Most were not written to; their line stays shared.
+                let of = |worker: &WorkerHandle| match worker.receiver_costs[slot].load(Ordering::Relaxed) {
+                    0 => 0,
+                    _ => worker.receiver_costs[slot].swap(0, Ordering::Relaxed),
+                };
+                ports.workers().iter().map(of).max().filter(|cost| *cost > 0)
+            };
+            (0..COUNTED_PORTS)
+                .filter_map(|slot| Some((PortSlot(slot as u16), cost(slot)?)))
+                .collect()
+        })
+    }
+
+    fn free_cpus(&self) -> Vec<usize> {
+        let taken: Vec<_> = self.read(|ports| ports.workers().iter().filter_map(|w| w.cpu).collect());
+        let all = core_affinity::get_core_ids().unwrap_or_default();
+        all.into_iter()
+            .map(|core| core.id)
+            .filter(|cpu| !taken.contains(cpu))
+            .collect()
     }
 
     fn uplink_mode(&self) -> String {

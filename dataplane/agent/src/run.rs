@@ -10,7 +10,7 @@ use anyhow::Context;
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 use sluice_control::compile::{HostPort, Settings, UplinkPort};
 use sluice_control::run::{ControlSettings, empty_parts, start};
-use sluice_engine::{Counters, Engine, EngineConfig, Shared};
+use sluice_engine::{COUNTED_PORTS, Counters, Engine, EngineConfig, Shared};
 use sluice_io::ready::ReadySet;
 use sluice_io::{PacketIo, afxdp, tap};
 use sluice_lb::{PortSet, Runtime, SnatPorts};
@@ -19,7 +19,7 @@ use sluice_snapshot::{Caps, Publisher, Snapshot};
 use sluice_wire::Addr;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, RwLock};
 
 /// Bytes of an ordinary frame's chunk: a page, the most that AF_XDP takes.
@@ -149,11 +149,13 @@ fn spawn(
         };
         let (commands, received) = unbounded();
         let busy_ns = Arc::new(AtomicU64::new(0));
+        let costs: Arc<[AtomicU32]> = (0..COUNTED_PORTS).map(|_| AtomicU32::new(0)).collect();
         let handle = WorkerHandle {
             commands,
             waker: ready.waker(),
             counters: counters.clone(),
             busy_ns: busy_ns.clone(),
+            receiver_costs: costs.clone(),
             cpu: cpus.get(index).copied(),
             thread: None,
         };
@@ -172,6 +174,7 @@ fn spawn(
                 PollingKey::Adaptive => Polling::Adaptive,
             },
             busy_ns,
+            costs,
         };
         let cpu = handle.cpu;
         let thread = std::thread::Builder::new()

@@ -27,6 +27,11 @@ pub trait PacketIo: Send {
         true
     }
 
+    /// Whether [`Self::transmit`] runs the receiver's own code, so that a slow receiver takes the sender's time.
+    fn runs_receiver(&self) -> bool {
+        false
+    }
+
     /// What frames the device takes.
     fn caps(&self) -> Caps;
 

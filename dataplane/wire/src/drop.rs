@@ -130,6 +130,9 @@ drop_reasons! {
         => "The network between the nodes is congested; turning ECN on in the pods (net.ipv4.tcp_ecn) saves the packets.";
     TunnelFromPod = 48, Sender, "tunnel_from_pod": "would reach a node's tunnel port without having been wrapped by this node"
         => "Find the pod with `sluice drops`: it tries to send tunnel packets of its own.";
+    SlowReceiver = 49, Capacity, "slow_receiver":
+        "the receiving pod takes longer than its share of a worker's time, and too much waits for it"
+        => "See `sluice status` for the pod: fewer firewall rules in it, or a CPU without a worker, make it faster.";
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! A packet worker: one pinned thread, its queues, one engine. Decides nothing about packets; it moves bursts between the
 //! queues and the engine, and sleeps when it may.
 
+mod budget;
 mod egress;
 mod idle;
+mod line;
 mod queues;
 
 use crate::clock::Clock;
@@ -19,7 +21,7 @@ use sluice_mem::Pools;
 use sluice_snapshot::Subscriber;
 use sluice_wire::{Addr, PortSlot};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// What a worker is told. It answers at a point where no packet is under way.
@@ -42,6 +44,8 @@ pub(crate) struct WorkerHandle {
     pub(crate) waker: Waker,
     pub(crate) counters: Arc<Counters>,
     pub(crate) busy_ns: Arc<AtomicU64>,
+    /// By port slot: what a frame costs the receiver behind it on this worker's time, ns; 0 where nothing was written yet.
+    pub(crate) receiver_costs: Arc<[AtomicU32]>,
     pub(crate) cpu: Option<usize>,
     pub(crate) thread: Option<std::thread::JoinHandle<()>>,
 }
@@ -68,13 +72,14 @@ pub(crate) struct Worker {
     pub(crate) clock: Clock,
     pub(crate) polling: Polling,
     pub(crate) busy_ns: Arc<AtomicU64>,
+    pub(crate) costs: Arc<[AtomicU32]>,
 }
 
 impl Worker {
     /// Runs until told to stop; then everything it held is back in the pools and its queues are closed.
     pub(crate) fn run(mut self) {
         let counters = self.engine.counters().clone();
-        let mut queues = Queues::default();
+        let mut queues = Queues::new(self.clock, self.costs.clone());
         let mut idle = Idle::new(self.polling);
         let (mut rx, mut tokens) = (Burst::new(), Tokens::new());
         let mut timeout = Some(Duration::ZERO);
@@ -104,16 +109,23 @@ impl Worker {
             let now_ns = self.clock.now_ns();
             let mut work = 0usize;
             let mut out = Out::new(&mut queues, &counters, &self.crossing, self.index, &self.resolve);
+            out.queues.begin_round(&tokens, &mut self.pools, &counters);
             out.take_crossed(&mut self.pools, &mut work);
+            let mut began_ns = self.clock.now_ns();
             for token in &tokens {
-                if !out.queues.receive(*token, &mut self.pools, &mut rx, &self.ready) {
+                if !out.queues.may_receive(*token) || !out.queues.receive(*token, &mut self.pools, &mut rx, &self.ready)
+                {
                     continue;
                 }
                 work += rx.len();
                 counters.events.bursts.add(1);
                 self.engine
                     .process(snapshot, now_ns, &mut self.pools, &mut rx, &mut out);
+                let ended_ns = self.clock.now_ns();
+                out.queues.charge(*token, ended_ns.saturating_sub(began_ns));
+                began_ns = ended_ns;
             }
+            work += usize::from(out.queues.has_waiting());
             self.engine.tick(snapshot, now_ns, &mut self.pools, &mut out);
             work += out.queues.recycle(&mut self.pools);
             counters.events.rounds.add(1);

@@ -1,40 +1,89 @@
-//! The queues a worker owns, by port slot.
+//! The queues a worker owns, by port slot, and whose turn it is to use the worker's time.
 
-use sluice_engine::{Burst, Counters};
+use super::budget::{Turns, Used};
+use super::line::Line;
+use crate::clock::{Clock, Now};
+use sluice_engine::{Burst, Counters, Frame};
 use sluice_io::PacketIo;
-use sluice_io::ready::ReadySet;
+use sluice_io::ready::{ReadySet, Tokens};
 use sluice_mem::Pools;
 use sluice_wire::{DropReason, PortSlot};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// What a wire counts for beside one pod: it speaks for all nodes.
+const WIRE_WEIGHT: u64 = 8;
 
 /// A port's queues that belong to this worker, and what waits to leave by it.
 struct Port {
     to_host: bool,
     queues: Vec<Box<dyn PacketIo>>,
     out: Burst,
+    /// Time used to receive from it.
+    used: Used,
+    /// Where writing runs the receiver: its allowance and who waits for it.
+    line: Option<Line>,
+    /// The port whose line got too long with frames from this one. Nothing is received here until it is short again.
+    behind: Option<PortSlot>,
 }
 
-#[derive(Default)]
-pub(crate) struct Queues {
+pub(super) struct Queues<C = Clock> {
+    clock: C,
     ports: Vec<Option<Port>>,
     /// Ports with something in `out`.
     dirty: Vec<PortSlot>,
+    /// Ports with frames in their line.
+    waiting: Vec<PortSlot>,
+    waiting_frames: usize,
+    turns: Turns,
+    round: u64,
+    /// Time that receivers took since it was last asked for.
+    receivers_ns: u64,
+    /// For others to see: what a frame costs each port's receiver here.
+    costs: Arc<[AtomicU32]>,
 }
 
 fn token(slot: PortSlot, queue: usize) -> u64 {
     (queue as u64) << 16 | u64::from(slot.0)
 }
 
-impl Queues {
+fn slot_of(token: u64) -> PortSlot {
+    PortSlot(token as u16)
+}
+
+impl<C: Now> Queues<C> {
+    pub(super) fn new(clock: C, costs: Arc<[AtomicU32]>) -> Self {
+        Self {
+            clock,
+            ports: Vec::new(),
+            dirty: Vec::new(),
+            waiting: Vec::new(),
+            waiting_frames: 0,
+            turns: Turns::default(),
+            round: 0,
+            receivers_ns: 0,
+            costs,
+        }
+    }
+
+    fn port(&mut self, slot: PortSlot) -> Option<&mut Port> {
+        self.ports.get_mut(slot.index()).and_then(Option::as_mut)
+    }
+
     /// Takes a queue; frames of it are received from the next round on.
-    pub(crate) fn add(&mut self, slot: PortSlot, to_host: bool, io: Box<dyn PacketIo>, ready: &ReadySet) {
+    pub(super) fn add(&mut self, slot: PortSlot, to_host: bool, io: Box<dyn PacketIo>, ready: &ReadySet) {
         if self.ports.len() <= slot.index() {
             self.ports.resize_with(slot.index() + 1, || None);
             self.dirty.reserve(self.ports.len());
+            self.waiting.reserve(self.ports.len());
         }
         let port = self.ports[slot.index()].get_or_insert_with(|| Port {
             to_host,
             queues: Vec::new(),
             out: Burst::new(),
+            used: Used::default(),
+            line: io.runs_receiver().then(Line::new),
+            behind: None,
         });
         if let Some(fd) = io.readiness()
             && let Err(err) = ready.add(fd, token(slot, port.queues.len()))
@@ -45,12 +94,12 @@ impl Queues {
     }
 
     /// Whether this worker can send by the port.
-    pub(crate) fn has(&self, slot: PortSlot) -> bool {
+    pub(super) fn has(&self, slot: PortSlot) -> bool {
         self.ports.get(slot.index()).is_some_and(Option::is_some)
     }
 
     /// All ports with queues here.
-    pub(crate) fn slots(&self) -> Vec<PortSlot> {
+    pub(super) fn slots(&self) -> Vec<PortSlot> {
         (0..self.ports.len())
             .filter(|i| self.ports[*i].is_some())
             .map(|i| PortSlot(i as u16))
@@ -58,23 +107,81 @@ impl Queues {
     }
 
     /// Sends what waits, closes the port's queues and forgets it.
-    pub(crate) fn remove(&mut self, slot: PortSlot, ready: &ReadySet, pools: &mut Pools, counters: &Counters) {
+    pub(super) fn remove(&mut self, slot: PortSlot, ready: &ReadySet, pools: &mut Pools, counters: &Counters) {
         self.flush_port(slot, pools, counters);
+        while self.call(slot, usize::MAX) > 0 {
+            self.write(slot, pools, counters);
+        }
+        self.waiting.retain(|waiting| *waiting != slot);
         let Some(port) = self.ports.get_mut(slot.index()).and_then(Option::take) else {
             return;
         };
+        if let Some(cost) = self.costs.get(slot.index()) {
+            cost.store(0, Ordering::Relaxed);
+        }
         for io in port.queues {
             close(io, ready, pools);
         }
     }
 
+    /// Begins a round in which these queues have something: decides whose turn it is, and sends what waits for receivers
+    /// that have time again.
+    pub(super) fn begin_round(&mut self, tokens: &Tokens, pools: &mut Pools, counters: &Counters) {
+        self.round += 1;
+        let mut at = 0;
+        while let Some(slot) = self.waiting.get(at).copied() {
+            let round = self.round;
+            let line = self.port(slot).and_then(|port| port.line.as_mut());
+            let may = line.map_or(0, |line| line.allowance.frames(round));
+            if self.call(slot, may) > 0 {
+                self.write(slot, pools, counters);
+            }
+            if self.line(slot).is_none_or(Line::is_empty) {
+                self.waiting.swap_remove(at);
+            } else {
+                at += 1;
+            }
+        }
+        for token in tokens {
+            if !self.is_behind(slot_of(*token))
+                && let Some(port) = self.ports.get_mut(slot_of(*token).index()).and_then(Option::as_mut)
+            {
+                self.turns.ask(&mut port.used);
+            }
+        }
+        self.turns.begin();
+        self.receivers_ns = 0;
+    }
+
+    /// Whether something still waits for a receiver's time, so that the worker must not sleep.
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Whether the port is to receive in this round.
+    pub(super) fn may_receive(&mut self, token: u64) -> bool {
+        let slot = slot_of(token);
+        !self.is_behind(slot)
+            && self
+                .ports
+                .get(slot.index())
+                .and_then(Option::as_ref)
+                .is_some_and(|port| self.turns.may(port.used))
+    }
+
+    /// A burst of this queue took `ns`; what receivers had of it is on their own account.
+    pub(super) fn charge(&mut self, token: u64, ns: u64) {
+        let own = ns.saturating_sub(std::mem::take(&mut self.receivers_ns));
+        if let Some(port) = self.port(slot_of(token)) {
+            let weight = if port.line.is_some() { 1 } else { WIRE_WEIGHT };
+            port.used.charge(own, weight);
+        }
+    }
+
     /// One burst from the queue with this token; false when there was nothing.
-    pub(crate) fn receive(&mut self, token: u64, pools: &mut Pools, rx: &mut Burst, ready: &ReadySet) -> bool {
-        let (slot, index) = ((token & 0xffff) as usize, (token >> 16) as usize);
-        let Some(port) = self.ports.get_mut(slot).and_then(Option::as_mut) else {
-            return false;
-        };
-        let Some(io) = port.queues.get_mut(index) else {
+    pub(super) fn receive(&mut self, token: u64, pools: &mut Pools, rx: &mut Burst, ready: &ReadySet) -> bool {
+        let index = (token >> 16) as usize;
+        let Some(io) = self.port(slot_of(token)).and_then(|port| port.queues.get_mut(index)) else {
             return false;
         };
         let got = io.receive(pools, rx);
@@ -89,7 +196,7 @@ impl Queues {
     }
 
     /// Finished transmissions go home and receive rings are filled; how many frames moved.
-    pub(crate) fn recycle(&mut self, pools: &mut Pools) -> usize {
+    pub(super) fn recycle(&mut self, pools: &mut Pools) -> usize {
         let mut moved = 0;
         for io in self.ports.iter_mut().flatten().flat_map(|p| &mut p.queues) {
             moved += io.recycle(pools).returned as usize;
@@ -98,13 +205,8 @@ impl Queues {
     }
 
     /// Queues a frame for a port that [`Self::has`] queues here; a full burst goes first.
-    pub(crate) fn push(&mut self, slot: PortSlot, frame: sluice_engine::Frame, pools: &mut Pools, counters: &Counters) {
-        if self
-            .ports
-            .get(slot.index())
-            .and_then(Option::as_ref)
-            .is_some_and(|p| p.out.is_full())
-        {
+    pub(super) fn push(&mut self, slot: PortSlot, frame: Frame, pools: &mut Pools, counters: &Counters) {
+        if self.port(slot).is_some_and(|port| port.out.is_full()) {
             self.flush_port(slot, pools, counters);
         }
         let Some(port) = self.ports.get_mut(slot.index()).and_then(Option::as_mut) else {
@@ -117,38 +219,148 @@ impl Queues {
         port.out.push(frame);
     }
 
-    /// Sends everything that waits.
-    pub(crate) fn flush(&mut self, pools: &mut Pools, counters: &Counters) {
+    /// Sends everything that may go.
+    pub(super) fn flush(&mut self, pools: &mut Pools, counters: &Counters) {
         while let Some(slot) = self.dirty.pop() {
             self.flush_port(slot, pools, counters);
         }
     }
 
+    fn line(&self, slot: PortSlot) -> Option<&Line> {
+        self.ports.get(slot.index())?.as_ref()?.line.as_ref()
+    }
+
+    /// Whether frames from this port made another one's line too long, and it is still.
+    fn is_behind(&mut self, slot: PortSlot) -> bool {
+        let Some(ahead) = self.port(slot).and_then(|port| port.behind) else {
+            return false;
+        };
+        let still = self.line(ahead).is_some_and(|line| !line.is_short());
+        if !still && let Some(port) = self.port(slot) {
+            port.behind = None;
+        }
+        still
+    }
+
+    /// Moves up to `most` frames from the port's line into its empty burst.
+    fn call(&mut self, slot: PortSlot, most: usize) -> usize {
+        let Some(port) = self.ports.get_mut(slot.index()).and_then(Option::as_mut) else {
+            return 0;
+        };
+        let Some(line) = &mut port.line else { return 0 };
+        line.call(most, &mut port.out);
+        self.waiting_frames -= port.out.len();
+        port.out.len()
+    }
+
     fn flush_port(&mut self, slot: PortSlot, pools: &mut Pools, counters: &Counters) {
+        let round = self.round;
+        if let Some(port) = self.port(slot)
+            && let Some(line) = &mut port.line
+        {
+            let may = if line.is_empty() {
+                line.allowance.frames(round)
+            } else {
+                0
+            };
+            if may < port.out.len() {
+                self.stand_in_line(slot, may, pools, counters);
+            }
+        }
+        self.write(slot, pools, counters);
+    }
+
+    /// What the receiver has no time for now waits, behind what waits already.
+    fn stand_in_line(&mut self, slot: PortSlot, may: usize, pools: &mut Pools, counters: &Counters) {
+        let mut rest = Burst::new();
+        if let Some(port) = self.port(slot) {
+            rest.extend(port.out.drain(may..));
+        }
+        for frame in rest {
+            let (ingress, all) = (frame.meta.ingress, self.waiting_frames);
+            let Some(line) = self.port(slot).and_then(|port| port.line.as_mut()) else {
+                counters.refuse(DropReason::PortGone, frame.buf.total_len());
+                pools.free(frame.buf);
+                continue;
+            };
+            let (joined, long) = (line.join(frame, all), line.is_long());
+            match joined {
+                Ok(()) => self.waiting_frames += 1,
+                Err(frame) => {
+                    counters.refuse(DropReason::SlowReceiver, frame.buf.total_len());
+                    pools.free(frame.buf);
+                }
+            }
+            // A pod waits itself; a wire speaks for others too.
+            if long
+                && ingress != slot
+                && let Some(port) = self.port(ingress).filter(|port| port.line.is_some())
+            {
+                port.behind = Some(slot);
+            }
+        }
+        if !self.waiting.contains(&slot) {
+            self.waiting.push(slot);
+        }
+    }
+
+    /// Writes what is in the port's burst.
+    fn write(&mut self, slot: PortSlot, pools: &mut Pools, counters: &Counters) {
         let Some(port) = self.ports.get_mut(slot.index()).and_then(Option::as_mut) else {
             return;
         };
-        let Some(io) = port.queues.first_mut() else { return };
-        for attempt in 0..2 {
-            if port.out.is_empty() {
-                return;
-            }
-            if attempt > 0 {
-                // Room may come back with what has been sent meanwhile.
-                io.recycle(pools);
-            }
-            let before = bytes(&port.out);
-            let sent = io.transmit(pools, &mut port.out);
-            counters.transmit(slot, port.to_host, u64::from(sent.frames), sent.bytes);
-            let refused = before - sent.bytes - bytes(&port.out);
-            if sent.refused > 0 {
-                counters.refuse_many(DropReason::TxRefused, u64::from(sent.refused), refused);
-            }
+        if port.out.is_empty() {
+            return;
         }
-        for frame in port.out.drain(..) {
-            counters.refuse(DropReason::TxRingFull, frame.buf.total_len());
-            pools.free(frame.buf);
+        let Some(line) = &mut port.line else {
+            return send(slot, port.to_host, &mut port.queues, &mut port.out, pools, counters);
+        };
+        let (frames, bytes) = (port.out.len(), bytes(&port.out));
+        let began_ns = self.clock.now_ns();
+        send(slot, port.to_host, &mut port.queues, &mut port.out, pools, counters);
+        let took_ns = self.clock.now_ns().saturating_sub(began_ns);
+        line.allowance.spend(frames, took_ns);
+        self.receivers_ns += took_ns;
+        // Copying a super-frame is no sign of a slow receiver.
+        if bytes < 4096 * frames as u64
+            && let Some(cost) = self.costs.get(slot.index())
+        {
+            cost.store(
+                line.allowance.cost_ns().min(u64::from(u32::MAX)) as u32,
+                Ordering::Relaxed,
+            );
         }
+    }
+}
+
+fn send(
+    slot: PortSlot,
+    to_host: bool,
+    queues: &mut [Box<dyn PacketIo>],
+    out: &mut Burst,
+    pools: &mut Pools,
+    counters: &Counters,
+) {
+    let Some(io) = queues.first_mut() else { return };
+    for attempt in 0..2 {
+        if out.is_empty() {
+            return;
+        }
+        if attempt > 0 {
+            // Room may come back with what has been sent meanwhile.
+            io.recycle(pools);
+        }
+        let before = bytes(out);
+        let sent = io.transmit(pools, out);
+        counters.transmit(slot, to_host, u64::from(sent.frames), sent.bytes);
+        let refused = before - sent.bytes - bytes(out);
+        if sent.refused > 0 {
+            counters.refuse_many(DropReason::TxRefused, u64::from(sent.refused), refused);
+        }
+    }
+    for frame in out.drain(..) {
+        counters.refuse(DropReason::TxRingFull, frame.buf.total_len());
+        pools.free(frame.buf);
     }
 }
 
@@ -163,3 +375,7 @@ fn close(io: Box<dyn PacketIo>, ready: &ReadySet, pools: &mut Pools) {
     }
     io.close(pools);
 }
+
+#[cfg(test)]
+#[path = "queues_tests.rs"]
+mod tests;

@@ -1,0 +1,178 @@
+//! A pod that floods, and one that is slow, beside two that only want to talk to each other.
+
+use crate::clients::get;
+use crate::cluster::*;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, connect, socket};
+use serde_json::json;
+use sluice_lab::{Lab, Pod, Topology};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+const REQUESTS: usize = 300;
+/// No flood lasts longer or sends more, whatever else happens.
+const LONGEST: Duration = Duration::from_secs(20);
+const MOST: usize = 20_000_000;
+
+/// [`two_nodes`] with one worker on the first, so that all share its time, and a pod for mischief and one for patience there.
+fn crowded() -> Topology {
+    let mut topology = two_nodes();
+    topology.nodes[0].workers = 1;
+    topology.nodes[0].agent = serde_json::from_value(json!({"workers": {"cpus": [0]}})).unwrap();
+    for (name, last) in [("noisy", 66), ("slow", 77)] {
+        let pod = json!({
+            "name": name, "node": "node-a", "run": ["udp-echo"],
+            "addresses": [format!("10.244.1.{last}"), format!("fd00:244:1::{last}")],
+        });
+        add_pod(&mut topology, &pod.to_string());
+    }
+    topology
+}
+
+/// Times of requests from `user` to `web-1`, none of which may fail.
+fn requests(lab: &Lab) -> Vec<Duration> {
+    let user = lab.pod("user").unwrap();
+    let to = (address(lab, "web-1", false), 80).into();
+    let one = |n| {
+        let began = Instant::now();
+        match get(to, "/", PATIENCE) {
+            Ok(name) => assert_eq!(name, "web-1"),
+            Err(err) => panic!("request {n}: {err}"),
+        }
+        began.elapsed()
+    };
+    let mut times: Vec<_> = user.within(|| Ok((0..REQUESTS).map(one).collect())).unwrap();
+    times.sort_unstable();
+    times
+}
+
+fn p99(times: &[Duration]) -> Duration {
+    times[times.len() * 99 / 100]
+}
+
+/// Requests while `flood` runs, which sends until it is told to stop and says how many packets it sent.
+fn beside(lab: &Lab, what: &str, from: &Pod<'_>, flood: impl Fn(&dyn Fn() -> bool) -> usize + Send + Sync) {
+    let quiet = requests(lab);
+    let (stop, began) = (AtomicBool::new(false), Instant::now());
+    let on = || !stop.load(Ordering::Relaxed) && began.elapsed() < LONGEST;
+    let (times, sent) = std::thread::scope(|scope| {
+        let flooding = scope.spawn(|| from.within(|| Ok(flood(&on))).unwrap());
+        let times = requests(lab);
+        stop.store(true, Ordering::Relaxed);
+        (times, flooding.join().unwrap())
+    });
+    let ratio = p99(&times).as_secs_f64() / p99(&quiet).as_secs_f64();
+    println!(
+        "{what}: {sent} packets; p99 of {REQUESTS} requests {:?} beside it, {:?} alone: {ratio:.1}",
+        p99(&times),
+        p99(&quiet)
+    );
+    assert!(sent > 5_000, "{what}: that is no flood: {sent}");
+    // How much slower depends on who else uses the machine; that nobody waits for a retransmission does not.
+    assert!(p99(&times) < Duration::from_millis(800), "{what}: {:?}", p99(&times));
+}
+
+/// Small datagrams to ports that `port` chooses.
+fn datagrams(to: IpAddr, on: &dyn Fn() -> bool, port: impl Fn(usize) -> u16) -> usize {
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    let mut sent = 0;
+    while sent < MOST && on() {
+        for _ in 0..64 {
+            // Refused and full are answers, too.
+            let _ = socket.send_to(b"a small datagram", SocketAddr::new(to, port(sent)));
+            sent += 1;
+        }
+    }
+    sent
+}
+
+#[test]
+fn a_flood_of_small_packets_costs_the_neighbours_no_request() {
+    alone_in_lab(&crowded(), |lab| {
+        let noisy = lab.pod("noisy").unwrap();
+        let to = address(lab, "web-2", false);
+        beside(lab, "small packets", &noisy, |on| datagrams(to, on, |_| 7));
+    });
+}
+
+#[test]
+fn a_spray_over_all_ports_costs_the_neighbours_no_request() {
+    alone_in_lab(&crowded(), |lab| {
+        let noisy = lab.pod("noisy").unwrap();
+        let to = address(lab, "web-2", false);
+        beside(lab, "a spray", &noisy, |on| {
+            datagrams(to, on, |sent| (sent % 60_000) as u16 + 1000)
+        });
+    });
+}
+
+#[test]
+fn a_syn_flood_costs_the_neighbours_no_request() {
+    alone_in_lab(&crowded(), |lab| {
+        let noisy = lab.pod("noisy").unwrap();
+        let IpAddr::V4(to) = address(lab, "web-2", false) else {
+            unreachable!()
+        };
+        beside(lab, "a SYN flood", &noisy, |on| {
+            let mut sent = 0;
+            while sent < MOST && on() {
+                let tcp = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_NONBLOCK, None).unwrap();
+                let port = (sent % 30_000) as u16 + 20_000;
+                // Given up at once: the segment is on its way, and nobody waits for what comes back.
+                let _ = connect(tcp.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(to, port)));
+                sent += 1;
+            }
+            sent
+        });
+    });
+}
+
+#[test]
+fn a_pod_that_receives_slowly_costs_the_neighbours_no_request_and_is_named() {
+    alone_in_lab(&crowded(), |lab| {
+        let (noisy, slow) = (lab.pod("noisy").unwrap(), lab.pod("slow").unwrap());
+        let mut rules = String::from("*filter\n:INPUT ACCEPT [0:0]\n");
+        for n in 0..4000 {
+            rules.push_str(&format!(
+                "-A INPUT -p udp --sport {} -s 198.51.100.{} -j DROP\n",
+                1 + n,
+                n % 250
+            ));
+        }
+        rules.push_str("COMMIT\n");
+        let file = lab.dir().join("rules");
+        std::fs::write(&file, rules).unwrap();
+        slow.run(&["iptables-restore", &file.to_string_lossy()])
+            .unwrap()
+            .text()
+            .unwrap();
+        let to = address(lab, "slow", false);
+        let node = lab.node("node-a").unwrap();
+        let warned = || {
+            let status = node.sluice_json(&["status"]).unwrap();
+            let warnings = status["warnings"].as_array().unwrap().clone();
+            warnings.into_iter().find(|w| w["object"] == "Pod default/slow")
+        };
+        beside(lab, "a slow receiver", &noisy, |on| {
+            let (began, mut sent) = (Instant::now(), 0);
+            // Longer than the requests, if the agent has not seen enough of it by then.
+            while on() || (warned().is_none() && began.elapsed() < LONGEST) {
+                let slice = Instant::now();
+                sent += datagrams(to, &|| slice.elapsed() < Duration::from_millis(300), |_| 9);
+            }
+            sent
+        });
+        let warning = warned().expect("a warning about the slow pod");
+        let text = warning["text"].as_str().unwrap();
+        assert!(text.contains("of a worker's time"), "{text}");
+        let look = "mount -t sysfs sysfs /sys && cat /sys/class/net/eth0/queues/rx-0/rps_cpus";
+        let cpus = slow.run(&["unshare", "--mount", "sh", "-c", look]).unwrap();
+        let cpus = cpus.text().unwrap().trim().replace(['0', ','], "");
+        if text.contains("are received on CPU") {
+            assert!(!cpus.is_empty(), "{text}");
+        } else {
+            assert!(text.contains("Every CPU has a worker"), "{text}");
+        }
+    });
+}
