@@ -377,5 +377,4 @@ fn close(io: Box<dyn PacketIo>, ready: &ReadySet, pools: &mut Pools) {
 }
 
 #[cfg(test)]
-#[path = "queues_tests.rs"]
 mod tests;
