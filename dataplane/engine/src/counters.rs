@@ -1,5 +1,6 @@
 //! What one worker counted. Written by that worker alone, read by anybody.
 
+use crate::{Frame, Samples};
 use core::sync::atomic::{AtomicU64, Ordering};
 use sluice_wire::{DropReason, PortSlot};
 
@@ -118,6 +119,8 @@ pub struct Counters {
     pub held: Held,
     /// Ended without delivery, by reason.
     pub dropped: Box<[Volume]>,
+    /// Some of those.
+    pub samples: Samples,
     /// By port.
     pub ports: Box<[PortCounters]>,
     /// Everything else.
@@ -156,6 +159,7 @@ impl Default for Counters {
             pulled: Volume::default(),
             held: Held::default(),
             dropped: DropReason::ALL.iter().map(|_| Volume::default()).collect(),
+            samples: Samples::default(),
             ports: (0..COUNTED_PORTS).map(|_| PortCounters::default()).collect(),
             events: Events::default(),
         }
@@ -163,19 +167,22 @@ impl Default for Counters {
 }
 
 impl Counters {
-    /// Counts a dropped frame.
+    /// Counts a frame that its owner is about to free for this reason, and keeps a sample of it now and then. `egress` is the port that it
+    /// was to leave by, once that is decided.
     #[inline]
-    pub fn refuse(&self, reason: DropReason, bytes: usize) {
+    pub fn refuse(&self, reason: DropReason, frame: &Frame, egress: Option<PortSlot>) {
         if let Some(volume) = self.dropped.get(reason.index()) {
-            volume.add(1, bytes as u64);
+            volume.add(1, frame.buf.total_len() as u64);
         }
+        self.samples.take(reason, frame, egress);
     }
 
-    /// Counts dropped frames at once.
-    pub fn refuse_many(&self, reason: DropReason, frames: u64, bytes: u64) {
+    /// Counts frames that the device behind `egress` dropped by itself.
+    pub fn refuse_unseen(&self, reason: DropReason, frames: u64, bytes: u64, egress: PortSlot) {
         if let Some(volume) = self.dropped.get(reason.index()) {
             volume.add(frames, bytes);
         }
+        self.samples.take_unseen(reason, egress);
     }
 
     /// Counts a frame that came in by `port`.

@@ -81,6 +81,7 @@ impl Engine {
         out: &mut E,
     ) {
         let cx = Context { snapshot, now_ns };
+        self.counters.samples.set_now(now_ns);
         let mut items: ArrayVec<Item, BURST> = ArrayVec::new();
         let mut misses: ArrayVec<Item, BURST> = ArrayVec::new();
 
@@ -134,6 +135,7 @@ impl Engine {
     /// the connection table's ageing. Called once per round of the worker's loop.
     pub fn tick<E: Egress>(&mut self, snapshot: &Snapshot, now_ns: u64, pools: &mut Pools, out: &mut E) {
         let cx = Context { snapshot, now_ns };
+        self.counters.samples.set_now(now_ns);
         self.retry_held(cx, pools, out);
         self.sweep(now_ns);
         out.flush(pools);
@@ -177,7 +179,7 @@ impl Engine {
     }
 
     pub(crate) fn drop_frame(&self, pools: &mut Pools, frame: Frame, reason: DropReason) {
-        self.counters.refuse(reason, frame.buf.total_len());
+        self.counters.refuse(reason, &frame, None);
         pools.free(frame.buf);
     }
 

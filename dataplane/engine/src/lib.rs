@@ -15,6 +15,7 @@ mod engine;
 mod held;
 mod icmp_error;
 mod look_up;
+mod samples;
 mod shared;
 mod slow;
 
@@ -25,6 +26,7 @@ pub use connection::{ConnectionRow, ConnectionTable, Direction, Inserted, Record
 pub use counters::{COUNTED_PORTS, Counters, Event, Events, Held, PortCounters, Volume};
 pub use egress::Egress;
 pub use engine::{Engine, EngineConfig};
+pub use samples::{DropSample, SAMPLE_BYTES, Samples};
 pub use shared::Shared;
 
 /// A frame of the packet path.

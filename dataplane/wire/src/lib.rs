@@ -30,7 +30,8 @@ pub use icmp::IcmpError;
 pub use ids::{DepId, Generation, Identity, PortSlot, Vni, WorkerId};
 pub use mss::clamp_mss;
 pub use parse::{
-    ETH_LEN, Fragment, Kind, MAX_IP_LEN, Packet, Parsed, Quoted, ethertype, parse, parse_ip, parse_quoted, tcp_flags,
+    Claim, ETH_LEN, Fragment, Glance, Kind, MAX_IP_LEN, Packet, Parsed, Quoted, ethertype, parse, parse_ip,
+    parse_quoted, tcp_flags,
 };
 pub use reset::tcp_reset;
 pub use rewrite::Rewrite;

@@ -82,8 +82,8 @@ impl Crossing {
     /// Ends what still waits for a worker that goes.
     pub(crate) fn drain(&self, worker: usize, pools: &mut Pools, counters: &Counters) {
         let Some(inbox) = self.inboxes.get(worker) else { return };
-        while let Some((_, frame)) = inbox.frames.pop() {
-            counters.refuse(DropReason::PortGone, frame.buf.total_len());
+        while let Some((slot, frame)) = inbox.frames.pop() {
+            counters.refuse(DropReason::PortGone, &frame, Some(slot));
             pools.free(frame.buf);
         }
     }
@@ -138,7 +138,7 @@ impl Egress for Out<'_> {
             return self.queues.push(port, frame, pools, self.counters);
         }
         if let Err((frame, reason)) = self.crossing.send(port, frame) {
-            self.counters.refuse(reason, frame.buf.total_len());
+            self.counters.refuse(reason, &frame, Some(port));
             pools.free(frame.buf);
         }
     }

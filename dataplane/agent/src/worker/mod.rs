@@ -107,6 +107,7 @@ impl Worker {
             // Quiescent point: nothing of the last configuration is borrowed here.
             let snapshot = self.config.refresh();
             let now_ns = self.clock.now_ns();
+            counters.samples.set_now(now_ns);
             let mut work = 0usize;
             let mut out = Out::new(&mut queues, &counters, &self.crossing, self.index, &self.resolve);
             out.queues.begin_round(&tokens, &mut self.pools, &counters);

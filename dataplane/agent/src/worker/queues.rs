@@ -210,7 +210,7 @@ impl<C: Now> Queues<C> {
             self.flush_port(slot, pools, counters);
         }
         let Some(port) = self.ports.get_mut(slot.index()).and_then(Option::as_mut) else {
-            counters.refuse(DropReason::PortGone, frame.buf.total_len());
+            counters.refuse(DropReason::PortGone, &frame, Some(slot));
             return pools.free(frame.buf);
         };
         if port.out.is_empty() {
@@ -279,7 +279,7 @@ impl<C: Now> Queues<C> {
         for frame in rest {
             let (ingress, all) = (frame.meta.ingress, self.waiting_frames);
             let Some(line) = self.port(slot).and_then(|port| port.line.as_mut()) else {
-                counters.refuse(DropReason::PortGone, frame.buf.total_len());
+                counters.refuse(DropReason::PortGone, &frame, Some(slot));
                 pools.free(frame.buf);
                 continue;
             };
@@ -287,7 +287,7 @@ impl<C: Now> Queues<C> {
             match joined {
                 Ok(()) => self.waiting_frames += 1,
                 Err(frame) => {
-                    counters.refuse(DropReason::SlowReceiver, frame.buf.total_len());
+                    counters.refuse(DropReason::SlowReceiver, &frame, Some(slot));
                     pools.free(frame.buf);
                 }
             }
@@ -355,11 +355,11 @@ fn send(
         counters.transmit(slot, to_host, u64::from(sent.frames), sent.bytes);
         let refused = before - sent.bytes - bytes(out);
         if sent.refused > 0 {
-            counters.refuse_many(DropReason::TxRefused, u64::from(sent.refused), refused);
+            counters.refuse_unseen(DropReason::TxRefused, u64::from(sent.refused), refused, slot);
         }
     }
     for frame in out.drain(..) {
-        counters.refuse(DropReason::TxRingFull, frame.buf.total_len());
+        counters.refuse(DropReason::TxRingFull, &frame, Some(slot));
         pools.free(frame.buf);
     }
 }

@@ -10,6 +10,7 @@ use sluice_lb::{PortRange, PortSet, Runtime, SnatPorts};
 use sluice_mem::{LARGE_CHUNK, Memory, Pools};
 use sluice_snapshot::Snapshot;
 use sluice_wire::{Addr, BURST, DropReason, MacAddr, Meta, PortSlot, Tuple};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 pub(super) const SECOND: u64 = 1_000_000_000;
@@ -57,7 +58,8 @@ pub(super) struct Worker {
     pub(super) out: Ports,
 }
 
-/// Every test ends in [`Drop`], which says that the books balance and no frame is lost.
+/// Every test ends in [`Drop`], which says that the books balance, no frame is lost, and of every reason for which something was dropped
+/// there is a sample.
 pub(super) struct Bench {
     pub(super) world: World,
     pub(super) snapshot: Arc<Snapshot>,
@@ -198,6 +200,9 @@ impl Drop for Bench {
             assert_eq!(w.engine.counters().imbalance(), (0, 0), "with packets held");
             w.engine.drain(&mut w.pools);
             assert_eq!(w.engine.counters().imbalance(), (0, 0));
+            let sampled: HashSet<_> = w.engine.counters().samples.all().iter().map(|s| s.reason).collect();
+            let dropped = |r: &DropReason| w.engine.counters().dropped[r.index()].get().0 > 0;
+            assert_eq!(sampled, DropReason::ALL.iter().copied().filter(dropped).collect());
         }
         assert_eq!((self.memories.0.home(), self.memories.1.home()), (FRAMES, LARGE));
     }

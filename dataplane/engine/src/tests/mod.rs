@@ -14,6 +14,7 @@ mod policy;
 mod properties;
 mod refusals;
 mod renewal;
+mod samples;
 mod services;
 mod spoofing;
 mod super_frames;

@@ -72,8 +72,13 @@ fn steady_state_burst_allocates_nothing() {
         for (what, port, bytes, left) in cases {
             bench.send(port, &bytes);
             bench.send(port, &bytes);
+            // A new second, in which samples of what is dropped are due again.
+            bench.now_ns += 1 << 30;
+            let samples = bench.counters().samples.all().len();
             let balance = measure_balanced(&mut bench, Meta::from_port(port), &bytes);
             assert_eq!(balance, (left, 0), "{what}");
+            let taken = bench.counters().samples.all().len() - samples;
+            assert_eq!(taken > 0, left == 0, "{what}: {taken} samples");
         }
     }
 }

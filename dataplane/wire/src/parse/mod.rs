@@ -1,10 +1,12 @@
 //! Decides what a frame is: its tuple, kind and offsets. It never changes a byte, and never reads one it has not checked for.
 
+mod glance;
 mod ipv4;
 mod ipv6;
 mod quoted;
 mod transport;
 
+pub use glance::{Claim, Glance};
 pub use quoted::{Quoted, parse_quoted};
 
 use crate::arp::{self, Arp};

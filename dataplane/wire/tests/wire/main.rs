@@ -4,6 +4,7 @@ mod answers;
 mod checksum;
 mod drop_reasons;
 mod fragments;
+mod glance;
 mod hostile;
 mod mss;
 mod parse;
