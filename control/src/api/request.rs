@@ -22,6 +22,8 @@ pub enum Request {
     Flows(FlowQuery),
     /// All counters; answered by [`super::CountersReport`].
     Counters,
+    /// Some of the packets that were dropped; answered by [`super::DropsReport`].
+    Drops(DropQuery),
     /// Connects a pod; answered by [`super::AttachAnswer`].
     Attach(AttachRequest),
     /// Disconnects a pod; answered by `null`, also when it was not connected.
@@ -82,6 +84,33 @@ impl Default for FlowQuery {
     }
 }
 
+/// Which dropped packets to show.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DropQuery {
+    /// At most this many; [`DropQuery::MAX`] when more are asked for.
+    pub limit: u32,
+    /// Name of a reason, or of a group of them.
+    pub reason: Option<String>,
+    /// `namespace/name` of a pod, or its name in any namespace: packets by its port, or with its address at either end.
+    pub pod: Option<String>,
+}
+
+impl DropQuery {
+    /// Most packets that one answer holds.
+    pub const MAX: u32 = 10_000;
+}
+
+impl Default for DropQuery {
+    fn default() -> Self {
+        Self {
+            limit: 20,
+            reason: None,
+            pod: None,
+        }
+    }
+}
+
 /// Connects a pod's network namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -113,7 +142,7 @@ fn eth0() -> String {
 }
 
 impl Request {
-    const VERBS: &'static str = "status, services, endpoints, policies, flows, counters, attach, detach";
+    const VERBS: &'static str = "status, services, endpoints, policies, flows, counters, drops, attach, detach";
 
     /// Reads one line. Unknown verbs and fields are errors that name them.
     ///
@@ -146,6 +175,7 @@ impl Request {
             "endpoints" => typed(fields, &verb).map(Self::Endpoints),
             "policies" => typed(fields, &verb).map(Self::Policies),
             "flows" => typed(fields, &verb).map(Self::Flows),
+            "drops" => typed(fields, &verb).map(Self::Drops),
             "attach" => typed(fields, &verb).map(Self::Attach),
             "detach" => typed(fields, &verb).map(Self::Detach),
             _ => Err(format!("unknown verb `{}`; it is one of {}", short(&verb), Self::VERBS)),
@@ -208,6 +238,10 @@ mod tests {
                 ..FlowQuery::default()
             }),
             Request::Counters,
+            Request::Drops(DropQuery {
+                reason: Some("policy".into()),
+                ..DropQuery::default()
+            }),
             Request::Attach(attach),
             Request::Detach(DetachRequest {
                 netns: "/run/netns/a".into(),
@@ -229,6 +263,7 @@ mod tests {
         assert!(error(r#"{"verb": "status", "frob": 1}"#).contains("`frob`"));
         assert!(error(r#"{"verb": "flows", "frob": 1}"#).contains("`frob`"));
         assert!(error(r#"{"verb": "flows", "limit": -1}"#).contains("field `limit`"));
+        assert!(error(r#"{"verb": "drops", "limit": -1}"#).contains("field `limit`"));
         assert!(error(r#"{"verb": "attach", "netns": "/a", "pod": "a/b"}"#).contains("`addresses`"));
         assert!(error("[1]").contains("JSON object"));
         assert!(error("{").contains("no JSON object"));

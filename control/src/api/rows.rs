@@ -144,6 +144,60 @@ pub struct DropCount {
     pub packets: u64,
 }
 
+/// Some of the packets that were dropped.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DropsReport {
+    /// All packets dropped since start, of the reasons that were asked for.
+    pub dropped_packets: u64,
+    /// Samples that match, of which `drops` are some.
+    pub matching_samples: u64,
+    /// The latest, newest first; each reason has its share of them.
+    pub drops: Vec<DropRow>,
+    /// The reasons of `drops`, with what they mean.
+    pub reasons: Vec<DropCount>,
+}
+
+/// A dropped packet. Addresses and ports are what its bytes claim, which nobody has checked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DropRow {
+    /// How long ago.
+    pub age_ms: u64,
+    /// Stable name of the reason.
+    pub reason: String,
+    /// The port it came in by: `uplink`, `host`, or `namespace/name` of the pod; absent when that pod is gone.
+    pub port: Option<String>,
+    /// The port it was to leave by, if that was decided.
+    pub to_port: Option<String>,
+    /// The node at the other end of the tunnel that it came through or was to leave by; its address where no node is known.
+    pub tunnel: Option<String>,
+    /// `tcp`, `udp`, `icmp`, ... or a number; `arp`; or the Ethernet type of what is no IP. Absent when the frame is too short to tell.
+    pub protocol: Option<String>,
+    /// Source address.
+    pub source: Option<String>,
+    /// Source port.
+    pub source_port: Option<u16>,
+    /// Destination address.
+    pub destination: Option<String>,
+    /// Destination port.
+    pub destination_port: Option<u16>,
+    /// Source MAC.
+    pub source_mac: Option<String>,
+    /// Destination MAC.
+    pub destination_mac: Option<String>,
+    /// The pod of this node that has the source address.
+    pub source_pod: Option<String>,
+    /// The pod of this node that has the destination address.
+    pub destination_pod: Option<String>,
+    /// Bytes of the frame; 0 where the device dropped it and nothing is known.
+    pub length: u32,
+    /// Its first bytes, in hexadecimal.
+    pub bytes: String,
+    /// The worker that dropped it. Together with `reason` and `sequence` it names this sample.
+    pub worker: u16,
+    /// Counts the samples of this worker and reason.
+    pub sequence: u64,
+}
+
 /// Counters of one port.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortCounters {

@@ -318,7 +318,7 @@ impl Pass<'_> {
 }
 
 /// Inner MAC of a node: flannel's annotation, else derived from its name as the node itself does.
-pub(super) fn vtep_mac(node: &crate::model::NodeRecord, outer_v4: bool) -> MacAddr {
+pub(crate) fn vtep_mac(node: &crate::model::NodeRecord, outer_v4: bool) -> MacAddr {
     let (announced, use_) = if outer_v4 {
         (node.vtep.mac_v4, Use::VtepV4)
     } else {

@@ -13,6 +13,7 @@ mod service;
 mod services;
 mod slots;
 
+pub(crate) use forwarding::vtep_mac;
 pub use inputs::{AttachedPod, FibRoute, HostPort, Inputs, Neighbour, Settings, Underlay, Uplink, UplinkPort};
 pub use result::{Compiled, Report, Severity, SlotKeeper, Steering};
 

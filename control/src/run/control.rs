@@ -266,6 +266,7 @@ impl Control {
                 r.pod.as_deref(),
             )),
             Request::Counters => json(&self.counters()),
+            Request::Drops(query) => self.drops(&query).and_then(|report| json(&report)),
             Request::Flows(mut query) => {
                 query.limit = query.limit.min(crate::api::FlowQuery::MAX);
                 let dataplane = self.dataplane.clone();

@@ -4,7 +4,7 @@ use crate::api::{CountersReport, FlowQuery, FlowRow, WorkerTotals};
 use crate::compile::{SlotKeeper, Steering};
 use sluice_lb::{EndpointSlot, ServiceSlot};
 use sluice_snapshot::Caps;
-use sluice_wire::{MacAddr, PortSlot, Scope};
+use sluice_wire::{DropReason, MacAddr, PortSlot, Scope};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -19,6 +19,27 @@ pub struct PodPort {
     pub mac: MacAddr,
     /// What the interface does by itself.
     pub caps: Caps,
+}
+
+/// A packet that the packet side dropped and kept a part of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DroppedPacket {
+    /// The worker that dropped it.
+    pub worker: u16,
+    /// Counts the samples of this worker and reason.
+    pub sequence: u64,
+    /// How long ago.
+    pub age_ns: u64,
+    /// Why.
+    pub reason: DropReason,
+    /// The port it came in by; `None` when that is gone or not known.
+    pub ingress: Option<PortSlot>,
+    /// The port it was to leave by, if that was decided and is not gone.
+    pub egress: Option<PortSlot>,
+    /// Bytes of the frame; 0 when they are not known.
+    pub length: u32,
+    /// The first of them.
+    pub bytes: Vec<u8>,
 }
 
 /// What control needs from the packet side; the agent implements it. Calls come from control's own threads and may
@@ -49,6 +70,9 @@ pub trait Dataplane: Send + Sync + 'static {
 
     /// All counters since start.
     fn counters(&self) -> CountersReport;
+
+    /// Some of the packets that were dropped, in no order.
+    fn drops(&self) -> Vec<DroppedPacket>;
 
     /// Every worker's totals since start, in the order of their indices.
     fn workers(&self) -> Vec<WorkerTotals>;

@@ -14,6 +14,7 @@
 mod apply;
 mod control;
 mod dataplane;
+mod drops;
 mod empty;
 mod pods;
 mod problems;
@@ -23,6 +24,6 @@ mod slow;
 mod start;
 mod status;
 
-pub use dataplane::{Dataplane, PodPort};
+pub use dataplane::{Dataplane, DroppedPacket, PodPort};
 pub use empty::empty_parts;
 pub use start::{ControlSettings, Handle, StartError, start};

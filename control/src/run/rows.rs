@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 /// Where addresses belong.
 pub(super) struct Owners {
-    snapshot: Arc<Snapshot>,
+    pub(super) snapshot: Arc<Snapshot>,
     node_name: String,
     own: Vec<Prefix>,
-    pods: HashMap<Addr, String>,
+    pub(super) pods: HashMap<Addr, String>,
 }
 
 impl Owners {
@@ -183,7 +183,7 @@ fn side(policy: Option<&PodPolicy>, direction: Direction) -> PolicySide {
 }
 
 /// Whether a person who wrote `wanted` means this object: by `namespace/name`, or by the name in any namespace.
-fn names(wanted: Option<&str>, namespace: &str, name: &str) -> bool {
+pub(super) fn names(wanted: Option<&str>, namespace: &str, name: &str) -> bool {
     match wanted.map(|wanted| wanted.split_once('/').ok_or(wanted)) {
         None => true,
         Some(Ok((ns, n))) => ns == namespace && n == name,
@@ -191,11 +191,13 @@ fn names(wanted: Option<&str>, namespace: &str, name: &str) -> bool {
     }
 }
 
-fn protocol(proto: Proto) -> String {
+pub(super) fn protocol(proto: Proto) -> String {
     match proto {
         Proto::TCP => "tcp".into(),
         Proto::UDP => "udp".into(),
         Proto::SCTP => "sctp".into(),
+        Proto::ICMP => "icmp".into(),
+        Proto::ICMPV6 => "icmpv6".into(),
         Proto(other) => other.to_string(),
     }
 }

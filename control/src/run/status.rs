@@ -2,9 +2,9 @@
 
 use super::control::Control;
 use super::rows::Owners;
-use crate::api::{CountersReport, HostStatus, SourceStatus, Status, UplinkStatus, Warning};
-use crate::compile::{Report, Severity};
-use sluice_snapshot::PortKind;
+use crate::api::{CountersReport, DropQuery, DropsReport, HostStatus, SourceStatus, Status, UplinkStatus, Warning};
+use crate::compile::{Report, Severity, vtep_mac};
+use sluice_snapshot::{PortKind, PortTable};
 use sluice_wire::{Addr, PortSlot};
 use std::time::{Duration, Instant};
 
@@ -45,14 +45,19 @@ impl Control {
         let mut report = self.dataplane.counters();
         let current = self.publisher.current();
         for port in report.ports.iter_mut().filter(|port| port.name.is_empty()) {
-            port.name = match current.parts.ports.get(PortSlot(port.slot)).map(|port| &port.kind) {
-                Some(PortKind::Pod { name, .. }) => name.to_string(),
-                Some(PortKind::Host { .. }) => "host".to_owned(),
-                Some(PortKind::Uplink { .. }) => "uplink".to_owned(),
-                None => continue,
-            };
+            port.name = port_name(&current.parts.ports, PortSlot(port.slot)).unwrap_or_default();
         }
         report
+    }
+
+    /// Some of the dropped packets.
+    pub(super) fn drops(&self, query: &DropQuery) -> Result<DropsReport, String> {
+        let (counters, samples) = (self.dataplane.counters(), self.dataplane.drops());
+        let nodes = self
+            .store
+            .nodes()
+            .flat_map(|node| [true, false].map(|v4| (vtep_mac(node, v4), node.name.clone())));
+        super::drops::report(&self.owners(), &nodes.collect(), query, &counters, &samples)
     }
 
     fn uplink_status(&self) -> UplinkStatus {
@@ -110,6 +115,15 @@ impl Control {
             self.own_prefixes(),
         )
     }
+}
+
+/// `uplink`, `host`, or `namespace/name` of the pod.
+pub(super) fn port_name(ports: &PortTable, slot: PortSlot) -> Option<String> {
+    Some(match &ports.get(slot)?.kind {
+        PortKind::Pod { name, .. } => name.to_string(),
+        PortKind::Host { .. } => "host".to_owned(),
+        PortKind::Uplink { .. } => "uplink".to_owned(),
+    })
 }
 
 fn warning(report: &Report) -> Warning {

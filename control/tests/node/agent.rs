@@ -4,10 +4,10 @@ use crate::scratch::{Netns, pair};
 use serde_json::{Value, json};
 use sluice_control::api::{CountersReport, DropCount, FlowQuery, FlowRow, WorkerTotals};
 use sluice_control::compile::{HostPort, Settings, Steering, UplinkPort};
-use sluice_control::run::{ControlSettings, Dataplane, Handle, PodPort, empty_parts, start};
+use sluice_control::run::{ControlSettings, Dataplane, DroppedPacket, Handle, PodPort, empty_parts, start};
 use sluice_lb::{EndpointSlot, SchedulerKind, ServiceSlot};
 use sluice_snapshot::{Caps, PortKind, Publisher, Snapshot, Subscriber};
-use sluice_wire::{Addr, MacAddr, PortSlot, Scope, Vni};
+use sluice_wire::{Addr, DropReason, MacAddr, PortSlot, Scope, Vni};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -93,6 +93,19 @@ impl Dataplane for Taps {
             drops: vec![drop],
             ..CountersReport::default()
         }
+    }
+
+    fn drops(&self) -> Vec<DroppedPacket> {
+        vec![DroppedPacket {
+            worker: 0,
+            sequence: 4,
+            age_ns: 7_000_000,
+            reason: DropReason::NoPod,
+            ingress: Some(PortSlot(3)),
+            egress: None,
+            length: 14,
+            bytes: vec![2; 14],
+        }]
     }
 
     fn workers(&self) -> Vec<WorkerTotals> {
@@ -398,6 +411,14 @@ fn from_an_empty_directory_to_served_pods_and_back() {
         node.ask(&json!({"verb": "counters"})).unwrap()["drops"][0]["packets"],
         3
     );
+    let drops = node.ask(&json!({"verb": "drops", "reason": "no_pod"})).unwrap();
+    assert_eq!(
+        (&drops["dropped_packets"], &drops["drops"][0]["age_ms"]),
+        (&json!(3), &json!(7))
+    );
+    assert_eq!(drops["drops"][0]["port"], "default/web-1", "{drops:#}");
+    let error = node.ask(&json!({"verb": "drops", "reason": "nonsense"})).unwrap_err();
+    assert!(error.contains("no drop reason or group `nonsense`"), "{error}");
 
     node.write("cluster.yaml", "kind: Node\nmetadata: [");
     wait("a problem", || {

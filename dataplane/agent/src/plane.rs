@@ -6,8 +6,8 @@ use crate::uplink::Uplink;
 use crate::worker::WorkerHandle;
 use sluice_control::api::{CountersReport, DropCount, FlowQuery, FlowRow, PortCounters, WorkerTotals};
 use sluice_control::compile::Steering;
-use sluice_control::run::{Dataplane, PodPort};
-use sluice_engine::{COUNTED_PORTS, ConnectionRow, Counters, Shared, Volume};
+use sluice_control::run::{Dataplane, DroppedPacket, PodPort};
+use sluice_engine::{COUNTED_PORTS, ConnectionRow, Counters, DropSample, Shared, Volume};
 use sluice_io::{PacketIo, tap};
 use sluice_lb::{EndpointSlot, ServiceSlot};
 use sluice_snapshot::Caps;
@@ -72,6 +72,7 @@ impl Dataplane for Plane {
             let pod = PodInterface {
                 netns: netns.into(),
                 name: interface.into(),
+                since_ns: self.clock.now_ns(),
             };
             let slot = ports.reserve(pod)?;
             let spec = tap::TapSpec {
@@ -186,6 +187,18 @@ impl Dataplane for Plane {
         report
     }
 
+    fn drops(&self) -> Vec<DroppedPacket> {
+        let mut packets = Vec::new();
+        self.read(|ports| {
+            for (index, worker) in ports.workers().iter().enumerate() {
+                let samples = worker.counters.samples.all();
+                let now_ns = self.clock.now_ns();
+                packets.extend(samples.iter().map(|sample| dropped(ports, index, sample, now_ns)));
+            }
+        });
+        packets
+    }
+
     fn workers(&self) -> Vec<WorkerTotals> {
         self.read(|ports| {
             let rows = ports.workers().iter().enumerate().map(|(index, worker)| WorkerTotals {
@@ -245,6 +258,20 @@ impl Dataplane for Plane {
 
     fn forget_endpoint(&self, slot: EndpointSlot) -> bool {
         self.shared.runtime.forget_endpoint(slot)
+    }
+}
+
+fn dropped(ports: &Ports, worker: usize, sample: &DropSample, now_ns: u64) -> DroppedPacket {
+    let then = |slot: Option<PortSlot>| slot.filter(|slot| ports.was_there(*slot, sample.at_ns));
+    DroppedPacket {
+        worker: worker as u16,
+        sequence: sample.sequence,
+        age_ns: now_ns.saturating_sub(sample.at_ns),
+        reason: sample.reason,
+        ingress: then(sample.ingress),
+        egress: then(sample.egress),
+        length: sample.length,
+        bytes: sample.bytes().to_vec(),
     }
 }
 

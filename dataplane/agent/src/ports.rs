@@ -24,6 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) struct PodInterface {
     pub(crate) netns: PathBuf,
     pub(crate) name: String,
+    /// Since when it has its slot: what happened there before was another pod's.
+    pub(crate) since_ns: u64,
 }
 
 /// The table of slots, and the workers behind it.
@@ -77,6 +79,16 @@ impl Ports {
     /// Gives a pod's slot back, and says what it was.
     pub(crate) fn release(&self, slot: PortSlot) -> Option<PodInterface> {
         self.pods().get_mut(slot.index().checked_sub(FIRST_POD)?)?.take()
+    }
+
+    /// Whether the port that is in this slot now was there at that time.
+    pub(crate) fn was_there(&self, slot: PortSlot, at_ns: u64) -> bool {
+        let pods = self.pods();
+        let pod = slot
+            .index()
+            .checked_sub(FIRST_POD)
+            .map(|at| pods.get(at).and_then(Option::as_ref));
+        pod.is_none_or(|pod| pod.is_some_and(|pod| pod.since_ns <= at_ns))
     }
 
     /// Hands the queues of a port to the workers: queue n to worker n, and round again when there are more queues.

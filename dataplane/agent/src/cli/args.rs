@@ -3,7 +3,7 @@
 use crate::config::DEFAULT_SOCKET;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sluice_control::api::{
-    AttachRequest, DetachRequest, EndpointsRequest, FlowQuery, PoliciesRequest, Request, ServicesRequest,
+    AttachRequest, DetachRequest, DropQuery, EndpointsRequest, FlowQuery, PoliciesRequest, Request, ServicesRequest,
 };
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -64,6 +64,16 @@ pub(super) enum Verb {
         /// Also show drop reasons that never happened
         #[arg(long)]
         all: bool,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Dropped packets: the latest of each reason, and what to do about them
+    Drops {
+        #[command(flatten)]
+        query: DropArgs,
+        /// Also show the first bytes of each
+        #[arg(short, long)]
+        verbose: bool,
         #[command(flatten)]
         output: Output,
     },
@@ -129,6 +139,19 @@ pub(super) struct FlowArgs {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct DropArgs {
+    /// Show at most this many
+    #[arg(short = 'n', long, value_name = "N", default_value_t = DropQuery::default().limit, value_parser = clap::value_parser!(u32).range(1..=i64::from(DropQuery::MAX)))]
+    limit: u32,
+    /// Only this reason, or this group of reasons, as `sluice counters` names them
+    #[arg(long, value_name = "NAME")]
+    reason: Option<String>,
+    /// Only packets by this pod's port or with its address: `name` in any namespace, or `namespace/name`
+    #[arg(long)]
+    pod: Option<String>,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct InterfaceArgs {
     /// Network namespace, such as /run/netns/NAME or /proc/PID/ns/net
     #[arg(long, value_name = "PATH")]
@@ -177,6 +200,11 @@ pub(super) fn flows(args: FlowArgs) -> FlowQuery {
         port,
         protocol,
     }
+}
+
+pub(super) fn drops(args: DropArgs) -> DropQuery {
+    let DropArgs { limit, reason, pod } = args;
+    DropQuery { limit, reason, pod }
 }
 
 /// The agent works in another directory, so paths are made absolute here.

@@ -3,6 +3,7 @@
 mod args;
 mod client;
 mod counters;
+mod drops;
 mod flows;
 mod page;
 mod policies;
@@ -92,6 +93,11 @@ fn act(cli: Cli) -> anyhow::Result<()> {
         Verb::Counters { all, output } => show(&agent, &Request::Counters, output.format, |report| {
             counters::page(&report, all)
         }),
+        Verb::Drops { query, verbose, output } => {
+            let query = args::drops(query);
+            let page = |report| drops::page(&report, &query, verbose);
+            show(&agent, &Request::Drops(query.clone()), output.format, page)
+        }
         Verb::Attach { pod, output } => show(&agent, &Request::Attach(args::attach(pod)?), output.format, |answer| {
             attached(&answer)
         }),

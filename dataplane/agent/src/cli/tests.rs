@@ -2,11 +2,11 @@
 //! SLUICE_UPDATE=1 writes the texts anew, to be read as a difference.
 
 use super::page::Page;
-use super::{attached, counters, flows, policies, services, status};
+use super::{attached, counters, drops, flows, policies, services, status};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use sluice_control::api::FlowQuery;
+use sluice_control::api::{DropQuery, DropsReport, FlowQuery};
 use std::path::PathBuf;
 
 fn sample(name: &str) -> PathBuf {
@@ -91,6 +91,23 @@ fn counters_and_attachments() {
     shown("counters", &counters::page(&report, false));
     shown("counters-all", &counters::page(&report, true));
     shown("attached", &attached(&answer("attached")));
+}
+
+#[test]
+fn dropped_packets() {
+    let report: DropsReport = answer("drops");
+    shown("drops", &drops::page(&report, &DropQuery::default(), false));
+    shown("drops-bytes", &drops::page(&report, &DropQuery::default(), true));
+    let query = DropQuery {
+        reason: Some("policy".into()),
+        pod: Some("db-0".into()),
+        ..DropQuery::default()
+    };
+    let mut denied = report;
+    denied.drops.retain(|row| row.reason == "policy_ingress");
+    (denied.matching_samples, denied.dropped_packets) = (1, 1);
+    denied.reasons.truncate(1);
+    shown("drops-chosen", &drops::page(&denied, &query, false));
 }
 
 #[test]
