@@ -4,6 +4,7 @@ mod bad_input;
 mod balance;
 mod clients;
 mod cluster;
+mod drops;
 mod host;
 mod idle;
 mod interop;

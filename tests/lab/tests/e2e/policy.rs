@@ -21,7 +21,7 @@ fn with_guest() -> Topology {
     topology
 }
 
-fn apply(lab: &Lab, name: &str, spec: &Value) {
+pub(crate) fn apply(lab: &Lab, name: &str, spec: &Value) {
     let object = json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
         "metadata": {"name": name, "namespace": "default"}, "spec": spec});
     lab.apply(&format!("{name}.yaml"), &manifests::to_yaml(&object))
@@ -37,7 +37,7 @@ fn passes(from: &Place<'_>, to: (IpAddr, u16)) -> bool {
 }
 
 /// Waits until all agents show the policy `name` for the pod `pod`, on its node.
-fn wait_for_policy(lab: &Lab, name: &str, pod: &str) {
+pub(crate) fn wait_for_policy(lab: &Lab, name: &str, pod: &str) {
     let node = lab.node(&lab.pod(pod).unwrap().spec().unwrap().node).unwrap();
     lab.wait(&format!("policy {name} to select {pod}"), PATIENCE, || {
         node.sluice_json(&["policies"]).is_ok_and(|rows| {
