@@ -50,7 +50,7 @@ pub struct EndpointsRequest {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PoliciesRequest {
-    /// `namespace/name` of the pod. All pods of this node when absent.
+    /// `namespace/name` of the pod, or its name in any namespace. All pods of this node when absent.
     pub pod: Option<String>,
 }
 
@@ -94,6 +94,8 @@ pub struct DropQuery {
     pub reason: Option<String>,
     /// `namespace/name` of a pod, or its name in any namespace: packets by its port, or with its address at either end.
     pub pod: Option<String>,
+    /// Also those that every network has (group `expected`); they are left out unless `reason` or this asks for them.
+    pub all: bool,
 }
 
 impl DropQuery {
@@ -107,6 +109,7 @@ impl Default for DropQuery {
             limit: 20,
             reason: None,
             pod: None,
+            all: false,
         }
     }
 }

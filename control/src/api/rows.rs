@@ -149,11 +149,13 @@ pub struct DropCount {
 pub struct DropsReport {
     /// All packets dropped since start, of the reasons that were asked for.
     pub dropped_packets: u64,
+    /// Those of the group `expected`, when they were not asked for.
+    pub expected_packets: u64,
     /// Samples that match, of which `drops` are some.
     pub matching_samples: u64,
     /// The latest, newest first; each reason has its share of them.
     pub drops: Vec<DropRow>,
-    /// The reasons of `drops`, with what they mean.
+    /// The reasons of `drops`, with what they mean, in the order of their groups.
     pub reasons: Vec<DropCount>,
 }
 

@@ -143,6 +143,8 @@ pub struct WorkerRow {
 pub struct DropStatus {
     /// Stable name.
     pub reason: String,
+    /// The kind of remedy, as [`super::DropCount::group`].
+    pub group: String,
     /// For a person.
     pub text: String,
     /// Packets since start.

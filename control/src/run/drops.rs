@@ -21,7 +21,7 @@ pub(super) fn report(
     counters: &CountersReport,
     samples: &[DroppedPacket],
 ) -> Result<DropsReport, String> {
-    let reasons = reasons(query.reason.as_deref())?;
+    let reasons = reasons(query)?;
     let of_those = |label: &str| reasons.iter().any(|reason| reason.label() == label);
     let rows = samples
         .iter()
@@ -31,22 +31,34 @@ pub(super) fn report(
         .collect::<Vec<_>>();
     let matching_samples = rows.len() as u64;
     let drops = choose(rows, query.limit.min(DropQuery::MAX) as usize);
-    let counted = counters.drops.iter().filter(|count| of_those(&count.reason));
+    let mut counted: Vec<_> = counters.drops.iter().filter(|count| of_those(&count.reason)).collect();
+    let dropped_packets = counted.iter().map(|count| count.packets).sum();
+    let expected = counters
+        .drops
+        .iter()
+        .filter(|count| count.group == DropGroup::Expected.label());
+    counted.retain(|count| drops.iter().any(|row| row.reason == count.reason));
+    counted.sort_by_key(|count| DropGroup::ALL.iter().position(|group| group.label() == count.group));
     Ok(DropsReport {
-        dropped_packets: counted.clone().map(|count| count.packets).sum(),
+        dropped_packets,
+        expected_packets: expected
+            .filter(|count| !of_those(&count.reason) && query.reason.is_none())
+            .map(|count| count.packets)
+            .sum(),
         matching_samples,
-        reasons: counted
-            .filter(|count| drops.iter().any(|row| row.reason == count.reason))
-            .cloned()
-            .collect(),
+        reasons: counted.into_iter().cloned().collect(),
         drops,
     })
 }
 
-/// The reasons that a name stands for: one, or those of a group.
-fn reasons(name: Option<&str>) -> Result<Vec<DropReason>, String> {
+/// The reasons that are asked for: one, those of a group, or all but those that every network has.
+fn reasons(query: &DropQuery) -> Result<Vec<DropReason>, String> {
     let all = DropReason::ALL.iter().copied();
-    let Some(name) = name else { return Ok(all.collect()) };
+    let Some(name) = query.reason.as_deref() else {
+        return Ok(all
+            .filter(|reason| query.all || reason.group() != DropGroup::Expected)
+            .collect());
+    };
     let named = |reason: &DropReason| reason.label() == name || reason.group().label() == name;
     let found: Vec<_> = all.filter(named).collect();
     if !found.is_empty() {

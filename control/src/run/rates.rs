@@ -88,6 +88,7 @@ impl Rates {
                     .unwrap_or(0);
                 DropStatus {
                     reason: drop.reason.clone(),
+                    group: drop.group.clone(),
                     text: drop.text.clone(),
                     packets: drop.packets,
                     last_minute: drop.packets.saturating_sub(earlier),

@@ -153,7 +153,8 @@ pub(super) fn policies(parts: &Parts, wanted: Option<&str>) -> Vec<PolicyRow> {
         let PortKind::Pod { addrs, name, .. } = &port.kind else {
             continue;
         };
-        if wanted.is_some_and(|wanted| wanted != &**name) {
+        let (namespace, pod) = name.split_once('/').unwrap_or(("", name));
+        if !names(wanted, namespace, pod) {
             continue;
         }
         let policy = parts.policies.pods.get(&slot);

@@ -122,7 +122,9 @@ impl Dataplane for Plane {
 
     fn flows(&self, query: &FlowQuery) -> Vec<FlowRow> {
         let limit = query.limit.min(FlowQuery::MAX) as usize;
-        let rows = self.shared.connections.rows(self.clock.now_ns(), usize::MAX);
+        let mut rows = self.shared.connections.rows(self.clock.now_ns(), usize::MAX);
+        // The table is in no order; people look for what happens now.
+        rows.sort_by_key(|row| row.idle_ns);
         rows.iter()
             .filter(|row| matches(row, query))
             .take(limit)

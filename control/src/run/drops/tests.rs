@@ -196,7 +196,11 @@ fn they_are_found_by_reason_group_and_pod() {
         assert_eq!(report.reasons.len(), report.drops.len());
         (report.dropped_packets, report.matching_samples)
     };
-    assert_eq!(found(None, None), (10 * DropReason::ALL.len() as u64, 3));
+    let expected = DropReason::ALL
+        .iter()
+        .filter(|reason| reason.group() == DropGroup::Expected)
+        .count() as u64;
+    assert_eq!(found(None, None), (10 * (DropReason::ALL.len() as u64 - expected), 3));
     assert_eq!(found(Some("no_route"), None), (10, 1));
     assert_eq!(found(Some("policy"), None), (20, 2));
     assert_eq!(found(Some("policy"), Some("web-1")), (20, 2));
@@ -211,6 +215,35 @@ fn they_are_found_by_reason_group_and_pod() {
         error.starts_with("there is no drop reason or group `polcy`; groups are capacity,"),
         "{error}"
     );
+}
+
+#[test]
+fn what_every_network_has_is_shown_when_it_is_asked_for() {
+    let samples = [
+        packet(DropReason::Multicast, Some(POD), None, vec![1; 60]),
+        packet(DropReason::NoPod, Some(POD), None, vec![1; 60]),
+        packet(DropReason::TxRingFull, Some(POD), None, vec![1; 60]),
+    ];
+    let shown = |query: &DropQuery| {
+        let report = ask(query, &samples).unwrap();
+        let names: Vec<_> = report.reasons.iter().map(|reason| reason.reason.clone()).collect();
+        (names, report.expected_packets > 0)
+    };
+    let query = DropQuery::default();
+    assert_eq!(shown(&query), (vec!["tx_ring_full".into(), "no_pod".into()], true));
+    let all = DropQuery {
+        all: true,
+        ..query.clone()
+    };
+    assert_eq!(
+        shown(&all),
+        (vec!["tx_ring_full".into(), "no_pod".into(), "multicast".into()], false)
+    );
+    let named = DropQuery {
+        reason: Some("expected".into()),
+        ..query
+    };
+    assert_eq!(shown(&named), (vec!["multicast".into()], false));
 }
 
 proptest! {

@@ -47,7 +47,7 @@ pub(super) enum Verb {
     },
     /// Policies of the pods of this node
     Policies {
-        /// `namespace/name`
+        /// `name` in any namespace, or `namespace/name`
         pod: Option<String>,
         #[command(flatten)]
         output: Output,
@@ -149,6 +149,9 @@ pub(super) struct DropArgs {
     /// Only packets by this pod's port or with its address: `name` in any namespace, or `namespace/name`
     #[arg(long)]
     pod: Option<String>,
+    /// Also show what every network has, such as multicast
+    #[arg(long)]
+    all: bool,
 }
 
 #[derive(Debug, Args)]
@@ -203,8 +206,18 @@ pub(super) fn flows(args: FlowArgs) -> FlowQuery {
 }
 
 pub(super) fn drops(args: DropArgs) -> DropQuery {
-    let DropArgs { limit, reason, pod } = args;
-    DropQuery { limit, reason, pod }
+    let DropArgs {
+        limit,
+        reason,
+        pod,
+        all,
+    } = args;
+    DropQuery {
+        limit,
+        reason,
+        pod,
+        all,
+    }
 }
 
 /// The agent works in another directory, so paths are made absolute here.

@@ -118,6 +118,7 @@ fn drops(page: &mut Page, report: &CountersReport, all: bool) {
         }
     }
     page.table(table);
+    page.gap();
     let happened = report.drops.iter().filter(|drop| drop.packets > 0).count();
     let never = report.drops.len() - happened;
     if happened > 0 {

@@ -55,15 +55,22 @@ fn head(page: &mut Page, report: &DropsReport, query: &DropQuery) {
         .map_or(String::new(), |reason| format!(" for {reason}"));
     let pod = query.pod.as_ref().map_or(String::new(), |pod| format!(" of pod {pod}"));
     let (shown, matching) = (report.drops.len(), report.matching_samples);
+    let expected = match report.expected_packets {
+        0 => String::new(),
+        packets => format!(", besides {} expected (--all)", count(packets)),
+    };
     if report.dropped_packets == 0 {
-        return page.line([format!("no packet was dropped{why} since start").into()]);
+        return page.line([format!("no packet was dropped{why} since start{expected}").into()]);
     }
     let noun = if report.dropped_packets == 1 {
         "packet"
     } else {
         "packets"
     };
-    let dropped = format!("{} {noun} dropped{why} since start", count(report.dropped_packets));
+    let dropped = format!(
+        "{} {noun} dropped{why} since start{expected}",
+        count(report.dropped_packets)
+    );
     if shown == 0 {
         return page.line([bold(&dropped), format!(", but no sample{pod} is kept").into()]);
     }

@@ -4,6 +4,7 @@ use super::page::{Page, Span, bad, bold, doubtful, faint, good};
 use super::table::{Side, Table};
 use super::units::{count, duration, many, number, packet_rate, percent};
 use sluice_control::api::{DropStatus, Status, WorkerRow};
+use sluice_wire::DropGroup;
 
 /// Most lines of each kind of trouble; the rest is counted.
 const MOST: usize = 10;
@@ -116,9 +117,24 @@ fn drops(page: &mut Page, drops: &[DropStatus]) {
         page.line(["no drops in the last minute".into()]);
         return;
     }
+    // What every network has is one line, however many reasons it has.
+    let expected = |drop: &&DropStatus| drop.group == DropGroup::Expected.label();
+    let noise: u64 = recent
+        .iter()
+        .copied()
+        .filter(expected)
+        .map(|drop| drop.last_minute)
+        .sum();
+    recent.retain(|drop| !expected(drop));
     let mut table = Table::new([("drops in the last minute", Side::Right), ("reason", Side::Left)]);
     for drop in recent.iter().take(MOST) {
         table.row([count(drop.last_minute).into(), drop.text.as_str().into()]);
+    }
+    if noise > 0 {
+        table.row([
+            count(noise).into(),
+            faint("expected: multicast and other things that every network has"),
+        ]);
     }
     page.table(table);
     more(page, recent.len(), "sluice counters");

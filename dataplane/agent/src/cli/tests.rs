@@ -106,6 +106,7 @@ fn dropped_packets() {
     let mut denied = report;
     denied.drops.retain(|row| row.reason == "policy_ingress");
     (denied.matching_samples, denied.dropped_packets) = (1, 1);
+    denied.expected_packets = 0;
     denied.reasons.truncate(1);
     shown("drops-chosen", &drops::page(&denied, &query, false));
 }
