@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use sluice_mem::{LARGE_CHUNK, Memory, Pools};
 use sluice_wire::{DropReason, Meta, PortSlot};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The latest sample of this reason.
 fn latest(bench: &Bench, reason: DropReason) -> DropSample {
@@ -129,27 +130,32 @@ proptest! {
 fn readers_and_the_worker_do_not_wait_for_each_other() {
     let memories = (Memory::new(2048, 4).unwrap(), Memory::new(LARGE_CHUNK, 1).unwrap());
     let counters = Counters::default();
+    let done = AtomicBool::new(false);
+    let look = || {
+        let all = counters.samples.all();
+        for sample in &all {
+            let first = sample.bytes()[0];
+            assert!(sample.bytes().iter().all(|byte| *byte == first), "{sample:?}");
+            assert_eq!(sample.length, 60 + u32::from(first));
+        }
+        all.len()
+    };
     std::thread::scope(|scope| {
-        let reader = scope.spawn(|| {
-            let mut seen = 0;
-            while seen < 500 {
-                for sample in counters.samples.all() {
-                    let first = sample.bytes()[0];
-                    assert!(sample.bytes().iter().all(|byte| *byte == first), "{sample:?}");
-                    assert_eq!(sample.length, 60 + u32::from(first));
-                    seen += 1;
-                }
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                look();
             }
         });
         let mut pools = Pools::new(&memories.0, &memories.1);
-        let mut now_ns = 0;
-        while !reader.is_finished() {
-            now_ns += 1 << 28;
-            counters.samples.set_now(now_ns);
-            let fill = (now_ns >> 28) as u8;
+        for round in 0..20_000u64 {
+            counters.samples.set_now(round << 28);
+            let fill = round as u8;
             let frame = frame(&mut pools, Meta::from_port(UPLINK), &vec![fill; 60 + usize::from(fill)]);
             counters.refuse(DropReason::Multicast, &frame, None);
             pools.free(frame.buf);
         }
+        done.store(true, Ordering::Relaxed);
     });
+    assert_eq!(look(), 32);
+    assert_eq!(counters.dropped[DropReason::Multicast.index()].get().0, 20_000);
 }
