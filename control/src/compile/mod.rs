@@ -6,6 +6,7 @@ mod fib;
 mod forwarding;
 mod inputs;
 mod macs;
+mod pods;
 mod policies;
 mod ports;
 mod result;

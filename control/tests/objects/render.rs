@@ -171,6 +171,9 @@ fn policies(parts: &Parts) -> String {
     let mut all = Vec::new();
     for (slot, policy) in pods {
         for direction in [Direction::Ingress, Direction::Egress] {
+            if policy.policies(direction).is_some_and(<[_]>::is_empty) {
+                all.push(format!("{} {direction:?} isolated by no policy", pod_name(parts, *slot)));
+            }
             for selecting in policy.policies(direction).into_iter().flatten() {
                 let (pod, rules) = (pod_name(parts, *slot), &selecting.rules);
                 let name = format!("{}/{}", selecting.namespace, selecting.name);

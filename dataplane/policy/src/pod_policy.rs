@@ -67,6 +67,15 @@ impl Verdict {
 }
 
 impl PodPolicy {
+    /// Allows nothing in either direction, by no policy: for a pod of which nothing is known.
+    pub fn isolated() -> Self {
+        let nothing = Some(Arc::new(RuleSet::default()));
+        Self {
+            ingress: nothing.clone(),
+            egress: nothing,
+        }
+    }
+
     /// Judges the first packet of a connection.
     #[inline]
     pub fn verdict(&self, direction: Direction, flow: &FlowView) -> Verdict {

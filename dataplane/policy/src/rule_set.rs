@@ -1,5 +1,5 @@
 //! Decides for one pod and one direction which rule allows a flow, and lists the policies behind it. It never exists for a
-//! pod that no policy selects: that pod is not isolated.
+//! pod that no policy selects: that pod is not isolated. Without a policy it allows nothing.
 
 use crate::chunk::Chunk;
 use crate::model::{Direction, Pod, Policy, Rule};
@@ -8,7 +8,7 @@ use crate::ranges::{ROW_RULES, first_common};
 use crate::sets::PeerSets;
 
 /// The compiled policies that isolate a pod in one direction. Pods that look the same share one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RuleSet {
     policies: Vec<SelectingPolicy>,
     /// Every rule in the order of policy name and place, as the bits of the chunks stand for them.

@@ -32,11 +32,12 @@ fn side(page: &mut Page, name: &str, side: &PolicySide) {
         page.line([format!("  {name:9}open: no policy selects the pod").into()]);
         return;
     }
-    page.line([
-        format!("  {name:9}").into(),
-        doubtful("isolated"),
-        ": only what a rule allows may pass".into(),
-    ]);
+    let why = if side.policies.is_empty() {
+        ": nothing may pass, as no Pod object is known  (sluice status)"
+    } else {
+        ": only what a rule allows may pass"
+    };
+    page.line([format!("  {name:9}").into(), doubtful("isolated"), why.into()]);
     for policy in &side.policies {
         let nothing = if policy.rules.is_empty() {
             "   no rule: allows nothing"
