@@ -3,7 +3,7 @@
 
 use super::inputs::AttachedPod;
 use super::result::Report;
-use crate::model::Store;
+use crate::model::{PodRecord, Store};
 use sluice_policy::Pod;
 use sluice_wire::{Addr, PortSlot, Scope};
 use std::collections::{BTreeMap, HashMap};
@@ -56,7 +56,7 @@ impl Pods {
         attachments: &[Attachment],
         reports: &mut Vec<Report>,
     ) -> (Vec<Arc<Pod>>, Vec<Local>) {
-        let known: BTreeMap<String, &Arc<Pod>> = store.pods().map(|p| (full_name(&p.identity), &p.identity)).collect();
+        let known: BTreeMap<String, &Arc<PodRecord>> = store.pods().map(|p| (full_name(&p.identity), p)).collect();
         let names = self.names(&known, attachments);
         let mut owner_of: HashMap<Addr, &str> = HashMap::new();
         let mut addrs_of: BTreeMap<&str, Vec<Addr>> = BTreeMap::new();
@@ -70,19 +70,21 @@ impl Pods {
             }
         }
         let mut pods: BTreeMap<&str, Arc<Pod>> = BTreeMap::new();
-        for (name, pod) in &known {
+        for (name, record) in &known {
+            let pod = &record.identity;
             let settled = match addrs_of.get(name.as_str()) {
                 Some(addrs) => at_port(pod, addrs),
                 None if pod.host_network => Pod::clone(pod),
                 None => elsewhere(name, pod, &owner_of, reports),
             };
-            let settled = if settled == ***pod {
+            let settled = if settled == **pod {
                 Arc::clone(pod)
             } else {
                 Arc::new(settled)
             };
             pods.insert(name, settled);
         }
+        settle(store, &known, &mut pods, reports);
         for (name, addrs) in &addrs_of {
             pods.entry(name).or_insert_with(|| {
                 let object = format!("pod {name}");
@@ -117,10 +119,11 @@ impl Pods {
     }
 
     /// The pod at each port: the one it was attached as, else the one that claims its address, else the one that did.
-    fn names(&self, known: &BTreeMap<String, &Arc<Pod>>, attachments: &[Attachment]) -> Vec<String> {
+    fn names(&self, known: &BTreeMap<String, &Arc<PodRecord>>, attachments: &[Attachment]) -> Vec<String> {
         let by_addr: HashMap<Addr, &String> = known
             .iter()
             .rev()
+            .map(|(name, record)| (name, &record.identity))
             .filter(|(_, pod)| !pod.host_network)
             .flat_map(|(name, pod)| pod.addrs.iter().map(move |addr| (*addr, name)))
             .collect();
@@ -159,6 +162,52 @@ fn elsewhere(name: &str, pod: &Pod, owner_of: &HashMap<Addr, &str>, reports: &mu
         false
     });
     pod
+}
+
+/// Where several pods claim an address, which happens for a moment while one ends and another begins, one keeps it: one whose node
+/// owns the range that it is in, then the newest, then the first by name.
+fn settle<'a>(
+    store: &Store,
+    known: &'a BTreeMap<String, &Arc<PodRecord>>,
+    pods: &mut BTreeMap<&'a str, Arc<Pod>>,
+    reports: &mut Vec<Report>,
+) {
+    let mut claims: HashMap<Addr, &str> = HashMap::with_capacity(pods.len());
+    let mut contested: BTreeMap<Addr, Vec<&str>> = BTreeMap::new();
+    for (name, pod) in pods.iter().filter(|(_, pod)| !pod.host_network) {
+        for addr in &pod.addrs {
+            let first = *claims.entry(*addr).or_insert(name);
+            if first != *name {
+                let claimants = contested.entry(*addr).or_insert_with(|| vec![first]);
+                if claimants.last() != Some(name) {
+                    claimants.push(name);
+                }
+            }
+        }
+    }
+    for (addr, claimants) in contested {
+        let rank = |name: &&str| {
+            let record = known.get(*name);
+            let node = record.and_then(|pod| store.node(pod.node.as_deref()?));
+            let at_home = node.is_some_and(|node| node.prefixes.iter().any(|prefix| prefix.contains(addr)));
+            (at_home, record.and_then(|pod| pod.created.as_deref()))
+        };
+        // Names are in order, and of equals the first is kept.
+        let Some(winner) = claimants.iter().copied().reduce(|a, b| if rank(&b) > rank(&a) { b } else { a }) else {
+            continue;
+        };
+        let others: Vec<&str> = claimants.iter().copied().filter(|name| *name != winner).collect();
+        for name in &others {
+            if let Some(pod) = pods.get_mut(name) {
+                Arc::make_mut(pod).addrs.retain(|own| *own != addr);
+            }
+        }
+        let text = format!(
+            "its address {addr} is also claimed by {}; policies take it for this pod's",
+            others.join(", ")
+        );
+        reports.push(Report::warning(format!("pod {winner}"), text));
+    }
 }
 
 fn nameless(name: &str, addrs: &[Addr]) -> Pod {

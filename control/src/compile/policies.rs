@@ -16,7 +16,7 @@ pub(super) struct PoliciesMemo {
     compiler: Compiler,
     identities: Identities,
     pods: Pods,
-    made_for: Option<([u64; 3], Vec<Attachment>)>,
+    made_for: Option<([u64; 4], Vec<Attachment>)>,
     pub(super) policies: Arc<Policies>,
     pub(super) reports: Vec<Report>,
 }
@@ -25,7 +25,12 @@ impl PoliciesMemo {
     /// Brings everything up to date.
     pub(super) fn compile(&mut self, store: &Store, attached: &[AttachedPod]) {
         let revisions = store.revisions();
-        let revisions = [revisions.pods, revisions.namespaces, revisions.policies];
+        let revisions = [
+            revisions.pods,
+            revisions.namespaces,
+            revisions.policies,
+            revisions.nodes,
+        ];
         let attachments = pods::attachments(attached);
         if self
             .made_for
@@ -42,22 +47,6 @@ impl PoliciesMemo {
             pods,
         };
         self.identities = self.identities.next(&model);
-        for duplicate in self.identities.duplicates() {
-            let others: Vec<String> = duplicate
-                .others
-                .iter()
-                .map(|p| format!("{}/{}", p.namespace, p.name))
-                .collect();
-            let (addr, winner) = (duplicate.addr, &duplicate.winner);
-            let text = format!(
-                "its address {addr} is also claimed by {}; policies take it for this pod's",
-                others.join(", ")
-            );
-            self.reports.push(Report::warning(
-                format!("pod {}/{}", winner.namespace, winner.name),
-                text,
-            ));
-        }
         let mut pass = self.compiler.pass(&model, &self.identities);
         let mut next = Policies {
             identities: self.identities.addresses().collect(),

@@ -150,6 +150,8 @@ pub struct PodRecord {
     pub identity: Arc<sluice_policy::Pod>,
     /// The node it runs on.
     pub node: Option<String>,
+    /// `creationTimestamp`, RFC 3339 in UTC, so that text order is age.
+    pub created: Option<String>,
 }
 
 /// A service that has addresses to be reached by.

@@ -95,6 +95,7 @@ pub(super) fn convert(pod: Pod, faults: &mut Faults) -> PodRecord {
     PodRecord {
         identity: Arc::new(identity),
         node: spec.node_name.filter(|name| !name.is_empty()),
+        created: metadata.creation_timestamp,
     }
 }
 

@@ -1,7 +1,6 @@
 //! Decides which number stands for which pods, and which address belongs to which of them. It never decides whether a
 //! flow may pass.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -24,7 +23,6 @@ pub struct Identities {
     last_used: Arc<Vec<u64>>,
     update: u64,
     addrs: Arc<HashMap<Addr, Identity>>,
-    duplicates: Arc<Vec<Duplicate>>,
 }
 
 /// Content by number and number by content. Contents that no pod has any more stay until their number is needed.
@@ -32,35 +30,6 @@ pub struct Identities {
 pub(crate) struct Table {
     pub(crate) contents: Vec<Arc<Content>>,
     index: HashMap<Arc<Content>, u32>,
-}
-
-/// An address that several pods claim: normal for a moment, while one pod ends and another starts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Duplicate {
-    /// The address.
-    pub addr: Addr,
-    /// The pod it is taken to belong to: the first by namespace and name.
-    pub winner: PodName,
-    /// The other pods.
-    pub others: Vec<PodName>,
-}
-
-/// Namespace and name of a pod.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PodName {
-    /// Namespace.
-    pub namespace: String,
-    /// Name.
-    pub name: String,
-}
-
-impl PodName {
-    fn of(pod: &Pod) -> Self {
-        Self {
-            namespace: pod.namespace.clone(),
-            name: pod.name.clone(),
-        }
-    }
 }
 
 impl Identities {
@@ -107,13 +76,12 @@ impl Identities {
             })
             .collect();
 
-        let (addrs, duplicates) = claim_addresses(&pods, &ids);
+        let addrs = claim_addresses(&pods, &ids);
         Self {
             table,
             last_used: Arc::new(last_used),
             update,
             addrs: Arc::new(addrs),
-            duplicates: Arc::new(duplicates),
         }
     }
 
@@ -133,11 +101,6 @@ impl Identities {
         self.addrs.iter().map(|(&addr, &identity)| (addr, identity))
     }
 
-    /// Addresses that several pods claim, sorted by address.
-    pub fn duplicates(&self) -> &[Duplicate] {
-        &self.duplicates
-    }
-
     pub(crate) fn table(&self) -> &Arc<Table> {
         &self.table
     }
@@ -146,7 +109,7 @@ impl Identities {
 /// Equal when every number means the same pods and every address the same number.
 impl PartialEq for Identities {
     fn eq(&self, other: &Self) -> bool {
-        self.table.contents == other.table.contents && self.addrs == other.addrs && self.duplicates == other.duplicates
+        self.table.contents == other.table.contents && self.addrs == other.addrs
     }
 }
 
@@ -180,33 +143,15 @@ fn rested_ids(last_used: &[u64], update: u64) -> Vec<u32> {
     rested
 }
 
-/// Gives each address to the first of the sorted pods that claims it.
-fn claim_addresses(pods: &[&Pod], ids: &[u32]) -> (HashMap<Addr, Identity>, Vec<Duplicate>) {
-    let mut owners: HashMap<Addr, usize> = HashMap::with_capacity(pods.len());
-    let mut contested: BTreeMap<Addr, Vec<usize>> = BTreeMap::new();
-    for (at, pod) in pods.iter().enumerate() {
+/// Gives each address to the first of the sorted pods that claims it. Who builds the model decides better, as it knows more.
+fn claim_addresses(pods: &[&Pod], ids: &[u32]) -> HashMap<Addr, Identity> {
+    let mut owners = HashMap::with_capacity(pods.len());
+    for (pod, id) in pods.iter().zip(ids) {
         for &addr in &pod.addrs {
-            let owner = *owners.entry(addr).or_insert(at);
-            if owner != at {
-                let others = contested.entry(addr).or_default();
-                if others.last() != Some(&at) {
-                    others.push(at);
-                }
-            }
+            owners.entry(addr).or_insert(Identity(*id));
         }
     }
-    let duplicates = contested
-        .into_iter()
-        .map(|(addr, others)| Duplicate {
-            addr,
-            winner: PodName::of(pods[owners[&addr]]),
-            others: others.into_iter().map(|at| PodName::of(pods[at])).collect(),
-        })
-        .collect();
-    (
-        owners.into_iter().map(|(addr, at)| (addr, Identity(ids[at]))).collect(),
-        duplicates,
-    )
+    owners
 }
 
 #[cfg(test)]

@@ -57,12 +57,11 @@ fn host_network_pods_have_no_identity_and_claim_no_address() {
     };
     let table = Identities::default().next(&model(&[on_node.clone(), pod("z-last", "web", 1)]));
     assert!(table.lookup(addr(1)).is_some());
-    assert!(table.duplicates().is_empty());
     assert_eq!(Identities::default().next(&model(&[on_node])).lookup(addr(1)), None);
 }
 
 #[test]
-fn an_address_of_two_pods_goes_to_the_first_by_name_and_is_reported() {
+fn an_address_of_two_pods_goes_to_the_first_by_name() {
     let twice = Pod {
         addrs: vec![addr(1), addr(1)],
         ..pod("c", "web", 1)
@@ -73,16 +72,6 @@ fn an_address_of_two_pods_goes_to_the_first_by_name_and_is_reported() {
         twice,
         pod("d", "db", 2),
     ]));
-    let name = |name: &str| PodName {
-        namespace: "default".into(),
-        name: name.into(),
-    };
-    let expected = Duplicate {
-        addr: addr(1),
-        winner: name("a"),
-        others: vec![name("b"), name("c")],
-    };
-    assert_eq!(table.duplicates(), [expected]);
     let owner = table.content(table.lookup(addr(1)).unwrap()).unwrap();
     assert_eq!(owner.labels["app"], "web");
 }

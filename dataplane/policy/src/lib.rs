@@ -37,7 +37,7 @@ mod text;
 pub use cidr::Cidr;
 pub use compile::{Compiler, Pass, compile};
 pub use content::Content;
-pub use identity::{Duplicate, Identities, PodName};
+pub use identity::Identities;
 pub use model::{
     Direction, Labels, Model, NamedPort, Namespace, Peer, Pod, Policy, PortMatch, PortSpec, Rule, directions,
 };
