@@ -1,6 +1,7 @@
 //! Decides what an API object means to this node: defaults filled in, everything checked. It never looks at another object than the one given.
 //!
-//! Only the fields in use are read; unknown ones are ignored, as the API server does, and wrong types are mistakes. What comes
+//! Only the fields in use are read, and wrong types are mistakes. Unknown fields are ignored, as there are many that are not used, but
+//! for those of a NetworkPolicy, all of which are. What comes
 //! out is a [`Decoded`]: the object, or the mistakes, or both when the faulty part can safely be left out.
 
 mod fault;
@@ -8,6 +9,7 @@ mod node;
 mod parts;
 mod pod;
 mod policy;
+mod policy_fields;
 mod service;
 mod slice;
 
@@ -65,10 +67,11 @@ pub fn decode(kind: Kind, mut value: Value) -> Decoded {
         Kind::EndpointSlice => read(value, kind, &mut faults, |o: &mut slice::Slice| &mut o.metadata)
             .and_then(|o| slice::convert(o, &mut faults))
             .map(|record| Object::Slice(Arc::new(record))),
-        Kind::NetworkPolicy => read(value, kind, &mut faults, |o: &mut policy::NetworkPolicy| {
-            &mut o.metadata
-        })
-        .map(|o| Object::Policy(Arc::new(policy::convert(o, &mut faults)))),
+        Kind::NetworkPolicy => {
+            let unknown = policy_fields::unknown(&value);
+            read(value, kind, &mut faults, |o: &mut policy::NetworkPolicy| &mut o.metadata)
+                .map(|o| Object::Policy(Arc::new(policy::convert(o, unknown, &mut faults))))
+        }
     };
     let usable = faults.0.iter().all(|fault| fault.left_out.is_some());
     Decoded {

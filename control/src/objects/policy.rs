@@ -2,6 +2,7 @@
 
 use super::fault::{Fault, Faults, FieldPath};
 use super::parts::{Meta, block, port, proto, shown};
+use super::policy_fields::Unknown;
 use crate::model::PolicyRecord;
 use serde::Deserialize;
 use sluice_policy::{Cidr, Direction, Op, Peer, PortMatch, PortSpec, Requirement, Rule, Selector, directions};
@@ -79,9 +80,22 @@ enum IntOrString {
 /// A mistake and the field it is in.
 type Wrong = (FieldPath, String);
 
-pub(super) fn convert(policy: NetworkPolicy, faults: &mut Faults) -> PolicyRecord {
+/// What a rule that cannot be used means for the pods.
+const LEFT_OUT: Option<&str> = Some("the rule is ignored, the pods it selects stay isolated");
+
+/// `unknown` are the fields that do not exist.
+pub(super) fn convert(policy: NetworkPolicy, unknown: Vec<Unknown>, faults: &mut Faults) -> PolicyRecord {
     let NetworkPolicy { metadata, spec } = policy;
     let root = FieldPath::of(&["spec"]);
+    let mut spoilt = Vec::new();
+    for Unknown { path, text, rule } in unknown {
+        spoilt.extend(rule);
+        faults.0.push(Fault {
+            path,
+            text,
+            left_out: LEFT_OUT.filter(|_| rule.is_some()),
+        });
+    }
     let mut types = Vec::new();
     for (i, text) in spec.policy_types.iter().enumerate() {
         let parsed = match text.as_str() {
@@ -105,39 +119,34 @@ pub(super) fn convert(policy: NetworkPolicy, faults: &mut Faults) -> PolicyRecor
         namespace: metadata.namespace,
         name: metadata.name,
         pod_selector,
-        ingress: ingress.then(|| rules(&root.key("ingress"), spec.ingress, "from", faults)),
-        egress: egress.then(|| rules(&root.key("egress"), spec.egress, "to", faults)),
+        ingress: ingress.then(|| rules("ingress", spec.ingress, &spoilt, faults)),
+        egress: egress.then(|| rules("egress", spec.egress, &spoilt, faults)),
     }
 }
 
-fn rules(at: &FieldPath, raw: Option<Vec<RawRule>>, side: &str, faults: &mut Faults) -> Vec<Rule> {
+/// The rules of a section, without those that are `spoilt` or faulty.
+fn rules(section: &str, raw: Option<Vec<RawRule>>, spoilt: &[(&str, usize)], faults: &mut Faults) -> Vec<Rule> {
+    let at = FieldPath::of(&["spec", section]);
     let mut out = Vec::new();
     for (i, raw) in raw.unwrap_or_default().into_iter().enumerate() {
-        match rule(&at.index(i), raw, side) {
-            Ok(rule) => out.push(rule),
-            Err((path, text)) => {
-                let left_out = Some("the rule is ignored, the pods it selects stay isolated");
-                faults.0.push(Fault { path, text, left_out });
-            }
+        match rule(&at.index(i), raw, section) {
+            Ok(rule) if !spoilt.contains(&(section, i)) => out.push(rule),
+            Ok(_) => {}
+            Err((path, text)) => faults.0.push(Fault {
+                path,
+                text,
+                left_out: LEFT_OUT,
+            }),
         }
     }
     out
 }
 
-fn rule(at: &FieldPath, raw: RawRule, side: &str) -> Result<Rule, Wrong> {
-    let (peers, other) = if side == "from" {
-        (raw.from, raw.to)
-    } else {
-        (raw.to, raw.from)
+fn rule(at: &FieldPath, raw: RawRule, section: &str) -> Result<Rule, Wrong> {
+    let (side, peers) = match section {
+        "ingress" => ("from", raw.from),
+        _ => ("to", raw.to),
     };
-    if !other.is_empty() {
-        let (section, wrong) = if side == "from" {
-            ("ingress", "to")
-        } else {
-            ("egress", "from")
-        };
-        return Err((at.key(wrong), format!("an {section} rule has `{side}`, not `{wrong}`")));
-    }
     let list = at.key(side);
     let peers = peers
         .into_iter()
