@@ -1,15 +1,19 @@
-//! Decides which nodes take part and what each of them owns. Where two claim the same, this node's claim holds, then the first by name; it never merges claims.
+//! Decides which nodes take part and what each of them owns. Where two claim the same, this node's claim holds, then the first by name; it never merges
+//! claims, and never takes a range with which this node would cut itself off.
 
 use super::inputs::{Settings, Underlay};
 use super::result::Report;
+use super::taken::{Taken, describe};
 use crate::model::{NodeRecord, Store};
 use sluice_snapshot::Prefix;
 use sluice_wire::Addr;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 /// This node and the others.
 pub(super) struct Cluster<'a> {
     pub(super) own: &'a NodeRecord,
+    /// This node's pod ranges.
+    pub(super) own_prefixes: Vec<Prefix>,
     pub(super) peers: Vec<PeerPlan<'a>>,
     /// Pod ranges of all nodes, none of which overlaps another, ordered by family and then by address.
     pub(super) prefixes: Vec<Prefix>,
@@ -59,27 +63,76 @@ pub(super) fn survey<'a>(
             reports.push(Report::warning(&object, text));
         }
     }
+    let taken = Taken::new(underlay);
     let mut ranges = Ranges::default();
-    for prefix in &own.prefixes {
-        ranges.claim(own, *prefix, reports);
+    let mut own_prefixes = own.prefixes.clone();
+    own_prefixes.retain(|prefix| is_free(own, prefix, &taken, reports) && ranges.claim(own, *prefix, reports));
+    if own_prefixes.is_empty() {
+        let text = "none of its pod ranges can be used; nothing is served until spec.podCIDRs of its Node object has one";
+        return Err(Report::warning(object, text));
     }
-    let mut peers = Vec::new();
-    let mut owners: HashMap<Addr, &str> = underlay.addresses.iter().map(|(_, addr)| (*addr, own_name)).collect();
-    for node in store.nodes().filter(|node| node.name != own_name) {
-        peers.extend(peer(node, settings, &mut ranges, &mut owners, reports));
+    let mut owners = Owners::default();
+    for (_, addr) in &underlay.addresses {
+        owners.0.insert((addr.is_v4(), *addr), own_name);
+    }
+    let mut peers: Vec<PeerPlan<'_>> = store
+        .nodes()
+        .filter(|node| node.name != own_name)
+        .filter_map(|node| peer(node, settings, &ranges, &mut owners, reports))
+        .collect();
+    // After all addresses: a node is found by them, and no other's range must be in the way.
+    for plan in &mut peers {
+        let node = plan.node;
+        plan.prefixes = node.prefixes.clone();
+        plan.prefixes.retain(|prefix| {
+            is_free(node, prefix, &taken, reports)
+                && owners.is_free(node, prefix, reports)
+                && ranges.claim(node, *prefix, reports)
+        });
     }
     Ok(Cluster {
         own,
+        own_prefixes,
         peers,
         prefixes: ranges.0.into_keys().map(|(_, prefix)| prefix).collect(),
     })
 }
 
+/// Whether the range leaves this node its own network.
+fn is_free(node: &NodeRecord, prefix: &Prefix, taken: &Taken, reports: &mut Vec<Report>) -> bool {
+    let Some(touched) = taken.touched(prefix) else { return true };
+    let text = format!(
+        "its pod range {prefix} overlaps {}; the range is not used, give the node another",
+        describe(touched)
+    );
+    reports.push(Report::warning(format!("node {}", node.name), text));
+    false
+}
+
+/// Addresses of nodes, and whose they are.
+#[derive(Default)]
+struct Owners<'a>(BTreeMap<(bool, Addr), &'a str>);
+
+impl Owners<'_> {
+    /// Whether no node has an address in the range.
+    fn is_free(&self, node: &NodeRecord, prefix: &Prefix, reports: &mut Vec<Report>) -> bool {
+        let next = self.0.range((prefix.is_v4(), prefix.base())..).next();
+        let Some(((_, addr), owner)) = next.filter(|((_, addr), _)| prefix.contains(*addr)) else {
+            return true;
+        };
+        let text =
+            format!("its pod range {prefix} holds {addr}, an address of node {owner}; the range is not used, give the node another");
+        reports.push(Report::warning(format!("node {}", node.name), text));
+        false
+    }
+}
+
+/// The node's plan, without its ranges.
 fn peer<'a>(
     node: &'a NodeRecord,
     settings: &Settings,
-    ranges: &mut Ranges<'a>,
-    owners: &mut HashMap<Addr, &'a str>,
+    own: &Ranges<'_>,
+    owners: &mut Owners<'a>,
     reports: &mut Vec<Report>,
 ) -> Option<PeerPlan<'a>> {
     let object = format!("node {}", node.name);
@@ -108,7 +161,12 @@ fn peer<'a>(
     endpoints.sort();
     endpoints.dedup();
     endpoints.retain(|addr| {
-        let owner = *owners.entry(*addr).or_insert(&node.name);
+        if let Some(range) = own.holding(*addr) {
+            let text = format!("its address {addr} lies in the pod range {range} of this node, which keeps it");
+            reports.push(Report::warning(&object, text));
+            return false;
+        }
+        let owner = *owners.0.entry((addr.is_v4(), *addr)).or_insert(&node.name);
         if owner != node.name {
             let text = format!("its address {addr} is {owner}'s as well; {owner} keeps it");
             reports.push(Report::warning(&object, text));
@@ -121,15 +179,9 @@ fn peer<'a>(
         let text = "it has no usable address (status.addresses of type InternalIP, or flannel's annotations); its pods cannot be reached";
         reports.push(Report::warning(&object, text));
     }
-    let prefixes = node
-        .prefixes
-        .iter()
-        .copied()
-        .filter(|prefix| ranges.claim(node, *prefix, reports))
-        .collect();
     Some(PeerPlan {
         node,
-        prefixes,
+        prefixes: Vec::new(),
         outer_v4,
         outer_v6,
         endpoints,
@@ -149,6 +201,12 @@ fn check_vni(node: &NodeRecord, settings: &Settings, reports: &mut Vec<Report>) 
 struct Ranges<'a>(BTreeMap<(bool, Prefix), &'a str>);
 
 impl<'a> Ranges<'a> {
+    /// The range that an address lies in.
+    fn holding(&self, addr: Addr) -> Option<Prefix> {
+        let (_, prefix) = self.0.range(..=(addr.is_v4(), Prefix::host(addr))).next_back()?.0;
+        prefix.contains(addr).then_some(*prefix)
+    }
+
     /// False when the range overlaps an earlier one.
     fn claim(&mut self, node: &'a NodeRecord, prefix: Prefix, reports: &mut Vec<Report>) -> bool {
         let key = (prefix.is_v4(), prefix);

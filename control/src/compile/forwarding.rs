@@ -293,7 +293,7 @@ impl Pass<'_> {
         {
             self.out.insert_route(Prefix::host(*addr), Route::Host);
         }
-        for prefix in &self.cluster.own.prefixes {
+        for prefix in &self.cluster.own_prefixes {
             self.out.insert_route(*prefix, Route::NoPod);
         }
         let bases = [self.node.base_v4, self.node.base_v6];

@@ -13,6 +13,7 @@ mod result;
 mod service;
 mod services;
 mod slots;
+mod taken;
 
 pub(crate) use forwarding::vtep_mac;
 pub use inputs::{AttachedPod, FibRoute, HostPort, Inputs, Neighbour, Settings, Underlay, Uplink, UplinkPort};
@@ -22,7 +23,7 @@ use crate::model::Store;
 use fib::{Fib, is_link_local};
 use service::Context;
 use sluice_lb::{EndpointSlot, ServiceSlot};
-use sluice_snapshot::{Node, Parts, PortTable, Prefix};
+use sluice_snapshot::{Node, Parts, PortTable};
 use std::sync::Arc;
 
 /// Compiles again and again, keeping numbers stable and unchanged parts shared from one time to the next.
@@ -95,7 +96,7 @@ impl Compiler {
         self.node = Some(node.clone());
         self.ports = ports::ports(inputs, &self.ports);
         let (forwarding, wanted) = self.forwarding.compile(inputs, &node, &cluster, &fib, &mut reports);
-        let context = Context::new(inputs.settings, &cluster.own.prefixes);
+        let context = Context::new(inputs.settings, &cluster.own_prefixes);
         self.services.compile(store, context, &cluster.prefixes);
         self.policies.compile(store, inputs.pods);
         reports.extend(self.services.reports.iter().chain(&self.policies.reports).cloned());
@@ -119,10 +120,7 @@ impl Compiler {
             .filter(|addr| !is_link_local(*addr))
             .collect();
         node_addresses.sort();
-        // Nor on what somebody writes into a Node object.
-        let holds_node = |range: &Prefix| node_addresses.iter().any(|addr| range.contains(*addr));
         let mut pod_ranges = node.cluster_prefixes.clone();
-        pod_ranges.retain(|range| !holds_node(range));
         pod_ranges.sort();
         pod_ranges.dedup();
         let steering = Steering {
@@ -146,6 +144,7 @@ impl Compiler {
             steering,
             wanted_neighbours: wanted.into_iter().collect(),
             pod_mtu,
+            own_ranges: cluster.own_prefixes,
             reports,
         })
     }

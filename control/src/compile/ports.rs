@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// The facts about this node.
 pub(super) fn node(inputs: &Inputs<'_>, cluster: &Cluster<'_>, fib: &Fib<'_>) -> Node {
     let settings = inputs.settings;
-    let base = |v4: bool| cluster.own.prefixes.iter().find(|p| p.is_v4() == v4).map(Prefix::base);
+    let base = |v4: bool| cluster.own_prefixes.iter().find(|p| p.is_v4() == v4).map(Prefix::base);
     Node {
         name: settings.node_name.clone(),
         vni: settings.vni,

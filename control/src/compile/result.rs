@@ -16,6 +16,8 @@ pub struct Compiled {
     pub wanted_neighbours: Vec<(u32, Addr)>,
     /// Largest IP packet that a pod's interface should send, bytes.
     pub pod_mtu: u16,
+    /// This node's pod ranges that can be used.
+    pub own_ranges: Vec<Prefix>,
     /// What a person should know; sorted, warnings first.
     pub reports: Vec<Report>,
 }
@@ -31,7 +33,7 @@ pub struct Steering {
     pub node_ports: Vec<(Proto, u16)>,
     /// Addresses of this node, without link-local ones.
     pub node_addresses: Vec<Addr>,
-    /// Ranges of all nodes' pods, without those in which the node itself has an address.
+    /// Ranges of all nodes' pods.
     pub pod_ranges: Vec<Prefix>,
 }
 

@@ -37,6 +37,7 @@ impl Control {
             }
         };
         self.reports = compiled.reports;
+        self.own_ranges = compiled.own_ranges;
         let plan = self.host_plan(&compiled.parts, compiled.pod_mtu);
         self.publish(compiled.parts);
         self.complete = true;

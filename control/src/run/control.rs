@@ -66,6 +66,8 @@ pub(super) struct Control {
     pub(super) rates: Rates,
     pub(super) slow: SlowPods,
     pub(super) reports: Vec<Report>,
+    /// This node's pod ranges that can be used, as last compiled.
+    pub(super) own_ranges: Vec<Prefix>,
     /// What could not be applied, by what it is about.
     pub(super) troubles: Vec<(&'static str, String)>,
     pub(super) started: Instant,
@@ -113,6 +115,7 @@ impl Control {
             rates: Rates::default(),
             slow: SlowPods::default(),
             reports: Vec::new(),
+            own_ranges: Vec::new(),
             troubles: Vec::new(),
             started: now,
             published: now,
@@ -170,14 +173,6 @@ impl Control {
     /// Something changed: compile soon.
     pub(super) fn touch(&mut self) {
         self.dirty.get_or_insert_with(|| tokio::time::Instant::now() + SETTLE);
-    }
-
-    /// Pod ranges of this node, as its Node object says.
-    pub(super) fn own_prefixes(&self) -> Vec<Prefix> {
-        self.store
-            .node(&self.settings.compile.node_name)
-            .map(|node| node.prefixes.clone())
-            .unwrap_or_default()
     }
 
     /// What is missing before the node is ready.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 impl Control {
     /// Connects a pod. When this returns, the pod's port and policy are published.
     pub(super) async fn attach(&mut self, request: &AttachRequest) -> Result<AttachAnswer, String> {
-        let wanted = attach::check(request, &self.own_prefixes())?;
+        let wanted = attach::check(request, &self.own_ranges)?;
         let mtu = self
             .pod_mtu
             .ok_or("the pods' MTU is not known yet; try again when `sluice status` shows the node ready")?;

@@ -112,7 +112,7 @@ impl Control {
         Owners::new(
             self.publisher.current(),
             &self.settings.compile.node_name,
-            self.own_prefixes(),
+            self.own_ranges.clone(),
         )
     }
 }

@@ -420,6 +420,14 @@ fn from_an_empty_directory_to_served_pods_and_back() {
     let error = node.ask(&json!({"verb": "drops", "reason": "nonsense"})).unwrap_err();
     assert!(error.contains("no drop reason or group `nonsense`"), "{error}");
 
+    let nodes = |c: &str, d: &str| {
+        let node = |name: &str, range: &str| format!("\n---\n{{apiVersion: v1, kind: Node, metadata: {{name: {name}}}, spec: {{podCIDR: {range}}}}}");
+        format!("{NODE}{}{}", node("node-c", c), node("node-d", d))
+    };
+    node.write("cluster.yaml", &nodes("192.0.2.64/26", "10.244.4.0/24"));
+    wait("the good range", || node.here.ip("route show dev sluice0").contains("10.244.4.0/24"));
+    assert!(!node.here.ip("route show dev sluice0").contains("192.0.2."), "the node keeps its network");
+    assert!(node.status()["warnings"].to_string().contains("192.0.2.64/26 overlaps 192.0.2.0/24"));
     node.write("cluster.yaml", "kind: Node\nmetadata: [");
     wait("a problem", || {
         !node.status()["source"]["problems"].as_array().unwrap().is_empty()

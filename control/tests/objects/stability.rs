@@ -3,7 +3,7 @@
 use crate::render;
 use crate::world::World;
 use proptest::prelude::*;
-use sluice_control::compile::{Report, Severity};
+use sluice_control::compile::{Compiled, Report, Severity};
 use sluice_snapshot::Snapshot;
 use std::sync::Arc;
 
@@ -202,6 +202,11 @@ fn a_neighbour_that_comes_and_goes_leaves_indices_and_scopes_alone() {
 fn pods_ranges_are_taken_from_the_wire_but_never_the_nodes_own_network() {
     let mut world = World::new();
     world.write("a.yaml", NODES);
+    world.write(
+        "c.yaml",
+        "{apiVersion: v1, kind: Node, metadata: {name: node-c}, spec: {podCIDR: 10.244.3.0/24}, \
+         status: {addresses: [{type: InternalIP, address: 203.0.113.9}]}}",
+    );
     let node = |range: &str| {
         format!(
             "{{apiVersion: v1, kind: Node, metadata: {{name: node-b}}, spec: {{podCIDR: {range}}}, \
@@ -210,12 +215,36 @@ fn pods_ranges_are_taken_from_the_wire_but_never_the_nodes_own_network() {
     };
     let mut taken = |range: &str| {
         world.write("b.yaml", &node(range));
-        let ranges = world.compile().unwrap().steering.pod_ranges;
-        ranges.iter().map(ToString::to_string).collect::<Vec<_>>()
+        let Compiled { parts, steering, reports, .. } = world.compile().unwrap();
+        let steered: Vec<_> = steering.pod_ranges.iter().map(ToString::to_string).collect();
+        let mut known = parts.node.cluster_prefixes.clone();
+        known.sort();
+        assert_eq!(known, steering.pod_ranges, "one list for the wire, the host and forwarding");
+        let tunnelled = parts.forwarding.routes().any(|(prefix, _)| prefix.to_string() == range && steered.len() == 4);
+        let told = reports.iter().any(|r| r.object == "node node-b" && r.text.contains(&format!("its pod range {range} ")));
+        assert!(tunnelled != told, "used or reported: {reports:?}");
+        steered
     };
-    let own = ["10.244.1.0/24", "fd00:244:1::/64"];
-    assert_eq!(taken("10.244.2.0/24"), [own[0], "10.244.2.0/24", own[1]]);
-    assert_eq!(taken("192.0.2.0/24"), own, "the node has an address in there");
+    let own = ["10.244.1.0/24", "10.244.3.0/24", "fd00:244:1::/64"];
+    assert_eq!(taken("10.244.2.0/24"), [own[0], "10.244.2.0/24", own[1], own[2]]);
+    let never = [
+        ("192.0.2.0/24", "the node's network"),
+        ("192.0.2.64/26", "a part of it"),
+        ("192.0.0.0/8", "more than it"),
+        ("192.0.2.11/32", "the node's address"),
+        ("198.51.100.0/25", "another network that it is on"),
+        ("203.0.113.0/24", "another node's address"),
+        ("10.244.1.128/25", "this node's pods"),
+    ];
+    for (range, what) in never {
+        assert_eq!(taken(range), own, "{range}: {what}");
+    }
+    world.write("a.yaml", &NODES.replace("10.244.1.0/24", "192.0.2.64/26"));
+    let reports = world.compile().unwrap().reports;
+    assert!(reports.iter().any(|r| r.object == "node node-a" && r.text.contains("192.0.2.0/24")), "{reports:?}");
+    world.write("a.yaml", "{apiVersion: v1, kind: Node, metadata: {name: node-a}, spec: {podCIDR: 192.0.2.64/26}}");
+    let reports = world.compile().unwrap_err();
+    assert!(reports.iter().any(|r| r.text.contains("none of its pod ranges can be used")), "{reports:?}");
 }
 
 #[test]
