@@ -5,6 +5,7 @@ mod clock;
 mod config;
 mod host_ports;
 mod logging;
+mod only_one;
 mod plane;
 mod ports;
 mod run;

@@ -2,6 +2,7 @@
 
 use crate::clock::Clock;
 use crate::config::{Config, Polling as PollingKey, Queues};
+use crate::only_one::OnlyOne;
 use crate::plane::{Plane, TAP_QUEUE, boxed, caps_of};
 use crate::ports::{HOST, HOST_SCOPE, Ports, UPLINK, UPLINK_SCOPE};
 use crate::uplink::{Uplink, UplinkSpec};
@@ -41,6 +42,8 @@ const HOST_MTU: u16 = 1280;
 /// Something that the agent cannot do without is missing; the text says what to do.
 pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
     let stop = crate::signals::stop_requested().context("cannot listen for signals")?;
+    // Before anything of the kernel is touched, and until nothing is any more.
+    let only_one = OnlyOne::here(&config.uplink.interface, &config.socket)?;
     let queues = match (afxdp::queue_count(&config.uplink.interface)?, config.uplink.queues) {
         (has, Queues::All) => has,
         (has, Queues::Number(wanted)) => has.min(wanted),
@@ -97,6 +100,7 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
     if have != of {
         tracing::error!(missing = of - have, "frames were lost; please report this");
     }
+    drop(only_one);
     tracing::info!("stopped; nothing is left behind but the pods' own interfaces");
     Ok(())
 }

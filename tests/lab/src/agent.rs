@@ -206,6 +206,16 @@ impl Node<'_> {
         Ok(Running::start(self.lab.record(), &self.namespace, &command)?.finish(Duration::from_secs(10)))
     }
 
+    /// Runs the `sluice` binary on this node, with nothing said about the agent.
+    ///
+    /// # Errors
+    /// The binary cannot be found or started.
+    pub fn sluice_alone(&self, args: AgentCommand<'_>) -> Result<Output> {
+        let program = path_text(&binary("sluice")?);
+        let command = [&[program.as_str()], args].concat();
+        Ok(Running::start(self.lab.record(), &self.namespace, &command)?.finish(Duration::from_secs(10)))
+    }
+
     /// What `sluice … -o json` answers, parsed.
     ///
     /// # Errors

@@ -1,0 +1,87 @@
+//! Decides whether this agent may serve the network namespace it runs in. It never takes the place of another.
+//!
+//! There is one `sluice0` in a namespace and one program on an uplink, so a second agent would take the first one's queues from it,
+//! whatever its uplink and its files are. The lock is a socket's abstract name: such names are the network namespace's, as
+//! is what the lock is for, while a file would be missed by an agent in a container with other mounts; and it goes with its holder, however
+//! that ends. A second name says who the holder is.
+
+use anyhow::bail;
+use std::io::{Error, ErrorKind};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+const NAME: &str = "sluice-agent";
+/// An agent that was killed takes a moment to be gone.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Longest abstract name, bytes.
+const LONGEST: usize = 107;
+
+/// Held as long as the agent touches anything.
+#[derive(Debug)]
+pub(crate) struct OnlyOne {
+    _lock: UnixDatagram,
+    _who: Option<UnixDatagram>,
+}
+
+impl OnlyOne {
+    /// For the network namespace of the calling thread.
+    ///
+    /// # Errors
+    /// Another agent is here; the text says which.
+    pub(crate) fn here(uplink: &str, socket: &Path) -> anyhow::Result<Self> {
+        Self::named(NAME, uplink, socket, PATIENCE)
+    }
+
+    fn named(name: &str, uplink: &str, socket: &Path, patience: Duration) -> anyhow::Result<Self> {
+        let deadline = Instant::now() + patience;
+        let lock = loop {
+            match bind(name) {
+                Ok(lock) => break lock,
+                Err(err) if err.kind() != ErrorKind::AddrInUse => bail!("cannot tell whether another agent runs here: {err}"),
+                Err(_) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(20)),
+                Err(_) => bail!(
+                    "another agent serves this network namespace already{}; one can, as sluice0 and the uplink's program are there once. Stop it first",
+                    holder(name).map_or_else(String::new, |who| format!(" ({who})"))
+                ),
+            }
+        };
+        let pid = std::process::id();
+        let who = format!("{name}: pid {pid}, uplink {uplink}, socket {}", socket.display());
+        // Without it the lock holds all the same.
+        let who = bind(&who[..who.floor_char_boundary(LONGEST)]).ok();
+        Ok(Self { _lock: lock, _who: who })
+    }
+}
+
+fn bind(name: &str) -> Result<UnixDatagram, Error> {
+    UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(name)?)
+}
+
+/// What the holder says of itself, from the namespace's list of sockets.
+fn holder(name: &str) -> Option<String> {
+    let sockets = std::fs::read_to_string("/proc/thread-self/net/unix").ok()?;
+    let before = format!(" @{name}: ");
+    sockets.lines().find_map(|line| Some(line.split_once(&before)?.1.escape_debug().to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_one_is_refused_and_told_who_the_first_is_until_that_has_gone() {
+        let pid = std::process::id();
+        let name = format!("sluice-agent-test-{pid}");
+        let socket = format!("/run/{}.sock", "long".repeat(30));
+        let take = |uplink, socket| OnlyOne::named(&name, uplink, Path::new(socket), Duration::ZERO);
+        let first = take("eth1", "/run/a.sock").unwrap();
+        let text = take("eth2", "/run/b.sock").unwrap_err().to_string();
+        assert!(text.contains(&format!("(pid {pid}, uplink eth1, socket /run/a.sock)")), "{text}");
+        drop(first);
+        let _second = take("eth2", &socket).unwrap();
+        let text = take("eth1", "/run/a.sock").unwrap_err().to_string();
+        assert!(text.contains("uplink eth2, socket /run/long"), "{text}");
+    }
+}
