@@ -19,6 +19,8 @@ pub struct Settings {
     pub default_scheduler: SchedulerKind,
     /// Ranges that service addresses come from.
     pub service_cidrs: Vec<Prefix>,
+    /// First and last port that a Service may have as node port.
+    pub node_ports: (u16, u16),
     /// First and last source port that masquerading may use.
     pub masquerade_ports: (u16, u16),
 }

@@ -21,6 +21,8 @@ pub(super) struct Context {
     node: String,
     ranges: Vec<Prefix>,
     own: Vec<Prefix>,
+    node_ports: (u16, u16),
+    tunnel_port: u16,
 }
 
 impl Context {
@@ -30,7 +32,26 @@ impl Context {
             node: settings.node_name.clone(),
             ranges: settings.service_cidrs.clone(),
             own: own.to_vec(),
+            node_ports: settings.node_ports,
+            tunnel_port: settings.tunnel_port,
         }
+    }
+
+    /// Whether the node gives this port away. What it has beside the range, such as its SSH, must not hang on what somebody writes
+    /// into a Service.
+    fn node_port(&self, port: &ServicePort) -> Result<Option<(Proto, u16)>, String> {
+        let Some(number) = port.node_port else { return Ok(None) };
+        let (first, last) = self.node_ports;
+        let served = "it is served at the cluster addresses only";
+        if !(first..=last).contains(&number) {
+            return Err(format!(
+                "its nodePort {number} is outside of {first}-{last} (key services.nodeports of the agent's configuration); {served}"
+            ));
+        }
+        if port.proto == Proto::UDP && number == self.tunnel_port {
+            return Err(format!("its nodePort {number}/UDP is the port of the tunnels; {served}"));
+        }
+        Ok(Some((port.proto, number)))
     }
 }
 
@@ -156,8 +177,13 @@ impl Memo {
                 reports.push(Report::warning(&object, text));
                 continue;
             }
+            let node_port = context.node_port(port).unwrap_or_else(|text| {
+                reports.push(Report::warning(&object, text));
+                None
+            });
             for ip in &record.cluster_ips {
-                let out = compile_port(record, port, *ip, &slices, context, numbers, before);
+                let mut out = compile_port(record, port, *ip, &slices, context, numbers, before);
+                out.node_port = node_port;
                 if out.service.endpoints().is_empty() {
                     reports.push(Report::info(&object, no_endpoint(port, *ip, &slices)));
                 }
@@ -242,7 +268,7 @@ fn compile_port(
             port: port.port,
             proto: port.proto,
         }],
-        node_port: port.node_port.map(|number| (port.proto, number)),
+        node_port: None,
     }
 }
 

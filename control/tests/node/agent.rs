@@ -226,6 +226,7 @@ impl Node {
                 tunnel_mtu: None,
                 default_scheduler: SchedulerKind::Rr,
                 service_cidrs: vec!["10.96.0.0/12".parse().unwrap()],
+                node_ports: (30_000, 32_767),
                 masquerade_ports: (40_000, 65_535),
             },
             manifests: self.dir.join("manifests"),

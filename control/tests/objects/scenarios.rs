@@ -2,7 +2,7 @@
 //! to be reviewed as a difference.
 //!
 //! A line `== write FILE` is followed by the file's text, `== expect TABLE` by what is expected; `== delete FILE`,
-//! `== attach POD ADDR..`, `== detach POD` and `== neighbour ADDR MAC|gone` stand alone.
+//! `== attach POD ADDR..`, `== detach POD`, `== neighbour ADDR MAC|gone` and `== tunnel port NUMBER` stand alone.
 
 use crate::render;
 use crate::world::World;
@@ -27,6 +27,7 @@ fn play(text: &str) -> String {
             ["delete", file] => world.remove(file),
             ["attach", pod, addrs @ ..] => world.attach(pod, addrs),
             ["detach", pod] => world.pods.retain(|p| p.pod != *pod),
+            ["tunnel", "port", number] => world.settings.tunnel_port = number.parse().unwrap(),
             ["neighbour", who, "gone"] => world.neighbour(who, None),
             ["neighbour", who, mac] => world.neighbour(who, Some(mac.parse().unwrap())),
             ["expect", table] => out.push_str(&render::section(table, &mut world)),

@@ -83,6 +83,7 @@ impl World {
             tunnel_mtu: None,
             default_scheduler: SchedulerKind::Random,
             service_cidrs: vec![prefix("10.96.0.0/16"), prefix("fd00:96::/112")],
+            node_ports: (30_000, 32_767),
             masquerade_ports: (40_000, 65_535),
         };
         Self {

@@ -114,6 +114,7 @@ fn control_settings(config: &Config, host_port: HostPort, uplink_port: UplinkPor
             tunnel_mtu: config.vxlan.mtu,
             default_scheduler: config.services.scheduler,
             service_cidrs: config.services.cidrs.clone(),
+            node_ports: (config.services.nodeports.first, config.services.nodeports.last),
             masquerade_ports: (config.snat.ports.first, config.snat.ports.last),
         },
         manifests: config.manifests.clone(),

@@ -5,7 +5,7 @@ use super::tree::{Tree, line_of, short};
 use serde_saphyr::Spanned;
 
 /// Every key with its full path, in the order of the example.
-pub(super) const KEYS: [&str; 20] = [
+pub(super) const KEYS: [&str; 21] = [
     "node",
     "manifests",
     "socket",
@@ -20,6 +20,7 @@ pub(super) const KEYS: [&str; 20] = [
     "workers.polling",
     "services.scheduler",
     "services.cidrs",
+    "services.nodeports",
     "snat.ports",
     "memory.frames",
     "memory.connections",

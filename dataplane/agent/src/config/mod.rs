@@ -132,6 +132,8 @@ pub(crate) struct ServicesConfig {
     pub(crate) scheduler: SchedulerKind,
     /// Ranges that service addresses come from.
     pub(crate) cidrs: Vec<Prefix>,
+    /// Ports of the node's addresses that Services may have.
+    pub(crate) nodeports: PortRange,
 }
 
 /// `snat`.
@@ -205,6 +207,10 @@ impl Config {
             services: ServicesConfig {
                 scheduler: SchedulerKind::Random,
                 cidrs: default_cidrs(),
+                nodeports: PortRange {
+                    first: 30_000,
+                    last: 32_767,
+                },
             },
             snat: SnatConfig {
                 ports: PortRange {

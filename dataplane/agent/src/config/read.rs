@@ -5,7 +5,7 @@ use super::keys::{HINT, check};
 use super::tree::{self, Tree};
 use super::values::Value;
 use super::{Config, LogFormat, Polling, Queues, WorkersConfig};
-use sluice_lb::SchedulerKind;
+use sluice_lb::{PortRange, SchedulerKind};
 use sluice_wire::Vni;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
@@ -82,10 +82,10 @@ pub(super) fn config(bytes: &[u8]) -> Result<Config, Fault> {
             text_of(item)?.parse().ok()
         })
     })?;
-    set(&mut config.snat.ports, find("snat.ports"), |v| {
-        const WANT: &str = "two ports from 1 to 65535, the lower one first, such as 40000-65535";
-        v.text(WANT)?.parse().map_err(|_| v.wrong(WANT))
+    set(&mut config.services.nodeports, find("services.nodeports"), |v| {
+        ports(v, "30000-32767")
     })?;
+    set(&mut config.snat.ports, find("snat.ports"), |v| ports(v, "40000-65535"))?;
     set(&mut config.memory.frames, find("memory.frames"), |v| {
         v.number(1024..=524_288)
     })?;
@@ -157,6 +157,11 @@ fn node(value: &Value<'_>) -> Result<String, Fault> {
     } else {
         Err(value.wrong(WANT))
     }
+}
+
+fn ports(value: &Value<'_>, such_as: &str) -> Result<PortRange, Fault> {
+    let want = format!("two ports from 1 to 65535, the lower one first, such as {such_as}");
+    value.text(&want)?.parse().map_err(|_| value.wrong(&want))
 }
 
 fn queues(value: &Value<'_>) -> Result<Queues, Fault> {

@@ -60,7 +60,7 @@ socket: /s
 bpffs: /b
 vxlan: {vni: 4096, port: 4789, mtu: 8950}
 workers: {count: 2, cpus: [5, 0], polling: busy}
-services: {scheduler: mh, cidrs: [10.96.0.0/16, fd00:96::/112]}
+services: {scheduler: mh, cidrs: [10.96.0.0/16, fd00:96::/112], nodeports: 20000-20999}
 snat: {ports: 50000-50999}
 memory: {frames: 1024, connections: 2000, flows: 4000}
 log: {level: debug, format: json}
@@ -92,6 +92,7 @@ log: {level: debug, format: json}
         (config.services.scheduler, cidrs),
         (SchedulerKind::Mh, vec!["10.96.0.0/16".into(), "fd00:96::/112".into()])
     );
+    assert_eq!(config.services.nodeports.to_string(), "20000-20999");
     assert_eq!(
         config.snat.ports,
         PortRange {
