@@ -58,6 +58,14 @@ struct ClientIp {
     timeout_seconds: Option<i64>,
 }
 
+/// What a service's type says about node ports.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum NodePorts {
+    None,
+    Possible,
+    Needed,
+}
+
 fn spec(field: &str) -> FieldPath {
     FieldPath::of(&["spec", field])
 }
@@ -66,8 +74,10 @@ fn spec(field: &str) -> FieldPath {
 pub(super) fn convert(service: Service, faults: &mut Faults) -> Option<ServiceRecord> {
     let Service { metadata, spec: s } = service;
     let node_ports = match s.r#type.as_deref() {
-        None | Some("" | "ClusterIP") => false,
-        Some("NodePort" | "LoadBalancer") => true,
+        None | Some("" | "ClusterIP") => NodePorts::None,
+        Some("NodePort") => NodePorts::Needed,
+        // Its addresses may be all that leads to it (allocateLoadBalancerNodePorts: false).
+        Some("LoadBalancer") => NodePorts::Possible,
         Some("ExternalName") => return None,
         Some(other) => {
             let text = format!(
@@ -92,7 +102,7 @@ pub(super) fn convert(service: Service, faults: &mut Faults) -> Option<ServiceRe
         ),
         (
             "externalTrafficPolicy: Local",
-            node_ports && s.external_traffic_policy.as_deref() == Some("Local"),
+            node_ports != NodePorts::None && s.external_traffic_policy.as_deref() == Some("Local"),
         ),
         ("externalIPs", !s.external_ips.is_empty()),
     ];
@@ -143,7 +153,7 @@ fn cluster_ips(s: &Spec, faults: &mut Faults) -> Vec<Addr> {
     ips
 }
 
-fn ports(entries: &[Port], node_ports: bool, faults: &mut Faults) -> Vec<ServicePort> {
+fn ports(entries: &[Port], node_ports: NodePorts, faults: &mut Faults) -> Vec<ServicePort> {
     let list = spec("ports");
     if entries.is_empty() {
         faults.whole(list.clone(), "the service has no ports");
@@ -163,8 +173,7 @@ fn ports(entries: &[Port], node_ports: bool, faults: &mut Faults) -> Vec<Service
             0 => None,
             n => faults.take(at.key("nodePort"), port(n)),
         };
-        if node_ports && entry.node_port == 0 {
-            // A load balancer may do without; of a NodePort service it is the point.
+        if node_ports == NodePorts::Needed && entry.node_port == 0 {
             faults.0.push(Fault {
                 path: at.clone(),
                 text: "nodePort is missing, and nothing allocates ports here; write one of 30000 to 32767".to_owned(),
@@ -196,7 +205,7 @@ fn ports(entries: &[Port], node_ports: bool, faults: &mut Faults) -> Vec<Service
             name: entry.name.clone(),
             proto,
             port,
-            node_port: node_port.filter(|_| node_ports),
+            node_port: node_port.filter(|_| node_ports != NodePorts::None),
         });
     }
     out
