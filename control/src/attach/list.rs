@@ -94,6 +94,12 @@ impl<T> Attachments<T> {
                     addresses.join(" and ")
                 ));
             }
+            if holder.id == wanted.id {
+                return Decision::Refused(format!(
+                    "{} has an interface already, that of {who}; a pod has one, which its default routes leave by. Detach that one first",
+                    wanted.netns.display()
+                ));
+            }
             if let Some(addr) = wanted.addrs.iter().find(|addr| holder.addrs().contains(addr)) {
                 return Decision::Refused(format!(
                     "{addr} belongs to {who}; give {} another address, or detach that one",

@@ -143,6 +143,11 @@ fn a_holder_is_named_and_repeating_is_harmless() {
         text.contains("attached already, for a/one (eth0 in /run/netns/n1) with 10.244.1.5"),
         "{text}"
     );
+    let text = refused(&wanted(1, "eth1", 6, "a/two"));
+    assert!(
+        text.contains("has an interface already, that of a/one (eth0 in /run/netns/n1)"),
+        "its default route would be taken: {text}"
+    );
     let text = refused(&wanted(2, "eth0", 5, "a/two"));
     assert!(
         text.contains("10.244.1.5 belongs to a/one (eth0 in /run/netns/n1)"),

@@ -375,6 +375,10 @@ fn from_an_empty_directory_to_served_pods_and_back() {
     );
     let error = node.attach(&pod, "default/other", &["10.244.1.6"]).unwrap_err();
     assert!(error.contains("for default/web-1"), "{error}");
+    let second = json!({"verb": "attach", "netns": pod.path(), "pod": "default/other", "interface": "eth1", "addresses": ["10.244.1.6"]});
+    let error = node.ask(&second).unwrap_err();
+    assert!(error.contains("has an interface already"), "{error}");
+    assert!(pod.ip("route show default").contains("dev eth0"));
 
     let services = node.ask(&json!({"verb": "services", "name": "web"})).unwrap();
     assert_eq!(services.as_array().unwrap().len(), 1, "{services:#}");
