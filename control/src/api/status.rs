@@ -1,5 +1,6 @@
 //! The answer to `status`. Names are stable; times are milliseconds, rates are per second over the last few seconds.
 
+use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 /// What comes back for a request: exactly one of the two, on one line.
@@ -60,6 +61,9 @@ pub struct SourceStatus {
     pub last_change_ms: Option<u64>,
     /// Files that cannot be used as they are; what they held before stays in force.
     pub problems: Vec<Problem>,
+    /// Objects in it that are not followed, by kind.
+    #[serde(default)]
+    pub ignored: BTreeMap<String, u64>,
 }
 
 /// Something wrong in a file.

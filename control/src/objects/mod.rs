@@ -36,9 +36,8 @@ pub struct Decoded {
     pub faults: Vec<Fault>,
 }
 
-/// The kind of an object that is followed; `None` for every other.
-pub fn kind_of(value: &Value) -> Option<Kind> {
-    let (api, kind) = (value.get("apiVersion")?.as_str()?, value.get("kind")?.as_str()?);
+/// The kind with this `apiVersion` and `kind`, if it is followed.
+pub fn kind_of(api: &str, kind: &str) -> Option<Kind> {
     Kind::ALL.into_iter().find(|k| k.name() == kind).filter(|k| {
         let group = match k {
             Kind::EndpointSlice => "discovery.k8s.io/v1",

@@ -217,6 +217,7 @@ impl Control {
                 }
                 Event::Problem(problem) => self.problems.add(problem),
                 Event::Solved { file } => self.problems.solved(&file),
+                Event::Ignored { file, kinds } => self.problems.ignored(file, kinds),
             }
             next = self.news.0.try_next();
         }

@@ -1,17 +1,20 @@
-//! Which files have problems now.
+//! Which files have problems now, and which hold more than is used.
 
 use crate::api;
 use crate::source;
 use std::collections::BTreeMap;
 
-/// Problems by file, in the order in which they were told.
+/// Problems by file, in the order in which they were told, and what is in the files that nobody follows.
 #[derive(Debug, Default)]
-pub(super) struct Problems(BTreeMap<String, Vec<source::Problem>>);
+pub(super) struct Problems {
+    problems: BTreeMap<String, Vec<source::Problem>>,
+    ignored: BTreeMap<String, source::Ignored>,
+}
 
 impl Problems {
     /// Notes a problem; telling it twice changes nothing.
     pub(super) fn add(&mut self, problem: source::Problem) {
-        let list = self.0.entry(problem.file.clone()).or_default();
+        let list = self.problems.entry(problem.file.clone()).or_default();
         if !list.contains(&problem) {
             tracing::warn!("{problem}");
             list.push(problem);
@@ -20,7 +23,25 @@ impl Problems {
 
     /// Forgets a file's problems.
     pub(super) fn solved(&mut self, file: &str) {
-        self.0.remove(file);
+        self.problems.remove(file);
+    }
+
+    /// Notes what a file holds that is not followed.
+    pub(super) fn ignored(&mut self, file: String, kinds: source::Ignored) {
+        if kinds.is_empty() {
+            self.ignored.remove(&file);
+        } else {
+            self.ignored.insert(file, kinds);
+        }
+    }
+
+    /// Objects that are not followed, of all files, by kind.
+    pub(super) fn ignored_kinds(&self) -> BTreeMap<String, u64> {
+        let mut all = BTreeMap::new();
+        for (kind, count) in self.ignored.values().flatten() {
+            *all.entry(kind.clone()).or_default() += count;
+        }
+        all
     }
 
     /// For `status`.
@@ -41,6 +62,6 @@ impl Problems {
                 text,
             }
         };
-        self.0.values().flatten().map(row).collect()
+        self.problems.values().flatten().map(row).collect()
     }
 }

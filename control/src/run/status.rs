@@ -30,6 +30,7 @@ impl Control {
                 synced: self.store.synced(),
                 last_change_ms: self.last_change.map(since),
                 problems: self.problems.rows(),
+                ignored: self.problems.ignored_kinds(),
             },
             uplink: self.uplink_status(),
             host: self.host_status(),

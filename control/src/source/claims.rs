@@ -3,7 +3,7 @@
 //! An object that is faulty keeps its last good version; one that never had a good version is served without the faulty parts,
 //! if those can be left out. Of two files with one object the first by name has it.
 
-use super::reading::{Found, Reading};
+use super::reading::{Found, Ignored, Reading};
 use super::yaml::Place;
 use super::{Event, Problem};
 use crate::model::{Change, Key, Object};
@@ -25,6 +25,8 @@ struct File {
     problems: Vec<Problem>,
     /// Problems as they were told last, those with other files included.
     told: Vec<Problem>,
+    /// What it holds that is not followed, as it was told last.
+    ignored: Ignored,
 }
 
 /// All files and what they say.
@@ -41,8 +43,13 @@ impl Claims {
         let file = self.files.entry(name.to_owned()).or_default();
         let old = std::mem::take(&mut file.claims);
         file.problems.clear();
+        let mut ignored = None;
         match reading {
             Ok(reading) => {
+                if file.ignored != reading.ignored {
+                    file.ignored.clone_from(&reading.ignored);
+                    ignored = Some(reading.ignored);
+                }
                 for found in reading.objects {
                     file.take(name, found, &old);
                 }
@@ -56,7 +63,12 @@ impl Claims {
             }
         }
         let touched: BTreeSet<Key> = old.keys().chain(file.claims.keys()).cloned().collect();
-        self.settle(name, &touched)
+        let mut events = self.settle(name, &touched);
+        events.extend(ignored.map(|kinds| Event::Ignored {
+            file: name.to_owned(),
+            kinds,
+        }));
+        events
     }
 
     /// The file is gone; gives what follows from it.
@@ -66,8 +78,13 @@ impl Claims {
         };
         file.problems.clear();
         let touched: BTreeSet<Key> = std::mem::take(&mut file.claims).into_keys().collect();
-        let events = self.settle(name, &touched);
-        self.files.remove(name);
+        let mut events = self.settle(name, &touched);
+        if self.files.remove(name).is_some_and(|file| !file.ignored.is_empty()) {
+            events.push(Event::Ignored {
+                file: name.to_owned(),
+                kinds: Ignored::new(),
+            });
+        }
         events
     }
 

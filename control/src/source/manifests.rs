@@ -45,6 +45,8 @@ impl Default for Limits {
                 depth: 64,
                 // No file without aliases comes near: its texts are part of it.
                 bytes: 64 << 20,
+                // A file of a few KiB must not take hundreds of MiB; real ones use aliases for a few labels, if at all.
+                aliased: 4 << 20,
             },
         }
     }

@@ -9,8 +9,8 @@ mod yaml;
 
 pub use claims::Claims;
 pub use manifests::{Limits, Manifests};
-pub use reading::{Found, Reading, read_text};
-pub use yaml::{Node, Place, YamlError, YamlLimits, documents};
+pub use reading::{Found, Ignored, Reading, read_text};
+pub use yaml::{Node, Place, VALUE, YamlError, YamlLimits, documents};
 
 use crate::model::{Change, Key};
 use std::fmt;
@@ -26,6 +26,13 @@ pub enum Event {
     Solved {
         /// The file, as in [`Problem::file`].
         file: String,
+    },
+    /// What a file holds of kinds that are not followed; holds until it is said anew.
+    Ignored {
+        /// The file, as in [`Problem::file`].
+        file: String,
+        /// How many of which kind.
+        kinds: Ignored,
     },
 }
 

@@ -20,7 +20,12 @@ pub struct YamlLimits {
     pub depth: usize,
     /// Bytes of all texts and keys, with aliases written out.
     pub bytes: usize,
+    /// Bytes that aliases add when they are written out: those of their texts and keys, and [`VALUE`] for each value.
+    pub aliased: usize,
 }
+
+/// What a value takes when it is built, roughly, in bytes.
+pub const VALUE: usize = 64;
 
 /// A place in a text, both from 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,6 +90,14 @@ impl Node {
         }
     }
 
+    /// The text, if it is one.
+    pub fn text(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Scalar(Value::String(text)) => Some(text),
+            _ => None,
+        }
+    }
+
     /// A field of a map.
     pub fn field(&self, key: &str) -> Option<&Self> {
         match &self.kind {
@@ -137,6 +150,7 @@ pub fn documents(text: &str, limits: YamlLimits) -> Result<Vec<Rc<Node>>, YamlEr
         done: Vec::new(),
         finished: (0, 0),
         nodes: 0,
+        aliased: 0,
     };
     for event in Parser::new_from_str_with_options(text, options) {
         let (event, span) = event.map_err(|e| syntax(&e))?;
@@ -182,6 +196,8 @@ struct Builder {
     /// Values and bytes in `done`.
     finished: (usize, usize),
     nodes: usize,
+    /// Bytes by aliases so far.
+    aliased: usize,
 }
 
 impl Builder {
@@ -215,6 +231,13 @@ impl Builder {
                         place,
                         text: "a key cannot be an alias; write it out".to_owned(),
                     });
+                }
+                // Whatever encloses it is in the text itself, so these add up to all that is not.
+                let adds = node.size.saturating_mul(VALUE).saturating_add(node.bytes);
+                self.aliased = self.aliased.saturating_add(adds);
+                if self.aliased > self.limits.aliased {
+                    let text = format!("aliases stand for more than {} KiB; write out what is needed", self.limits.aliased / 1024);
+                    return Err(YamlError { place, text });
                 }
                 self.add(place, node)
             }

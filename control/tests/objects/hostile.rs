@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use sluice_control::model::Kind;
 use sluice_control::objects::decode;
-use sluice_control::source::{Claims, Limits, YamlLimits, documents, read_text};
+use sluice_control::source::{Claims, Limits, VALUE, YamlLimits, documents, read_text};
 
 const GOOD: &str = include_str!("good.yaml");
 
@@ -184,6 +184,22 @@ fn few_aliases_of_a_long_text_are_refused() {
     ] {
         assert!(refusal(&text, limits).contains("aliases written out"), "{text}");
     }
+}
+
+/// What nobody follows is not built at all, and aliases cannot make much of little.
+#[test]
+fn aliases_stand_for_a_few_mebibytes_at_most() {
+    let spread = |kind: &str, aliases: usize| {
+        let labels: String = (0..200).map(|i| format!("l{i}: x, ")).collect();
+        format!(
+            "apiVersion: v1\nkind: {kind}\nmetadata: {{name: a, labels: &a {{{labels}}}}}\nmore: [{}]\n",
+            "*a, ".repeat(aliases)
+        )
+    };
+    let most = Limits::default().yaml.aliased / (201 * VALUE + 200 * 4 + 690);
+    assert!(read_text("f.yaml", &spread("Pod", most - 20), Limits::default().yaml).is_ok());
+    let error = read_text("f.yaml", &spread("Pod", most + 20), Limits::default().yaml).unwrap_err();
+    assert!(error.text.contains("aliases stand for more than 4096 KiB"), "{error}");
 }
 
 #[test]

@@ -61,6 +61,7 @@ impl Seen {
                     self.store.apply(change);
                 }
                 Some(Event::Problem(problem)) => self.problems.push(problem),
+                Some(Event::Ignored { .. }) => {}
                 Some(Event::Solved { file }) => self.problems.retain(|problem| problem.file != file),
             }
         }

@@ -2,6 +2,7 @@
 
 use crate::world::World;
 use sluice_control::compile::{Compiled, Report, Severity};
+use sluice_control::source::Ignored;
 use sluice_lb::Service;
 use sluice_policy::Direction;
 use sluice_snapshot::{Forwarding, Link, Parts, PortKind, Route};
@@ -11,6 +12,10 @@ use std::fmt::Write;
 pub(crate) fn section(what: &str, world: &mut World) -> String {
     if what == "problems" {
         return lines(world.problems.values().flatten().map(ToString::to_string).collect());
+    }
+    if what == "ignored" {
+        let per_file = |(file, kinds): (&String, &Ignored)| (!kinds.is_empty()).then(|| format!("{file} {kinds:?}"));
+        return lines(world.ignored.iter().filter_map(per_file).collect());
     }
     let compiled = match world.compile() {
         Ok(compiled) => compiled,

@@ -5,7 +5,7 @@ use sluice_control::compile::{
     UplinkPort,
 };
 use sluice_control::model::Store;
-use sluice_control::source::{Claims, Event, Limits, Problem, read_text};
+use sluice_control::source::{Claims, Event, Ignored, Limits, Problem, read_text};
 use sluice_lb::SchedulerKind;
 use sluice_snapshot::{Caps, Prefix};
 use sluice_wire::{Addr, MacAddr, PortSlot, Scope, Vni};
@@ -26,6 +26,7 @@ pub(crate) struct World {
     pub(crate) claims: Claims,
     pub(crate) store: Store,
     pub(crate) problems: BTreeMap<String, Vec<Problem>>,
+    pub(crate) ignored: BTreeMap<String, Ignored>,
     pub(crate) settings: Settings,
     pub(crate) underlay: Underlay,
     pub(crate) pods: Vec<AttachedPod>,
@@ -90,6 +91,7 @@ impl World {
             claims: Claims::default(),
             store: Store::default(),
             problems: BTreeMap::new(),
+            ignored: BTreeMap::new(),
             settings,
             underlay,
             pods: Vec::new(),
@@ -164,6 +166,9 @@ impl World {
                     self.store.apply(change);
                 }
                 Event::Problem(problem) => self.problems.entry(problem.file.clone()).or_default().push(problem),
+                Event::Ignored { file, kinds } => {
+                    self.ignored.insert(file, kinds);
+                }
                 Event::Solved { file } => {
                     assert!(self.problems.remove(&file).is_some(), "{file} had no problem to solve");
                 }

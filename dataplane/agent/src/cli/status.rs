@@ -154,6 +154,13 @@ fn troubles(page: &mut Page, status: &Status) {
         page.line([format!("  {}{line}{column}: {}", problem.file, problem.text).into()]);
     }
     more(page, problems.len(), "sluice status -o json");
+    let ignored = &status.source.ignored;
+    if !ignored.is_empty() {
+        let all = many(ignored.values().sum::<u64>() as usize, "object");
+        let kinds: Vec<&str> = ignored.keys().take(MOST).map(String::as_str).collect();
+        let rest = if ignored.len() > MOST { ", ..." } else { "" };
+        page.line([format!("{all} of kinds that are not followed ({}{rest})", kinds.join(", ")).into()]);
+    }
 
     let rank = |severity: &str| match severity {
         "error" => 0,
