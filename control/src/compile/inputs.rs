@@ -28,7 +28,7 @@ pub struct Settings {
 /// The kernel's state: addresses, main routing table, neighbours.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Underlay {
-    /// Interface index and address, of all interfaces but the loopback and `sluice0`.
+    /// Interface index and address, of all interfaces but `sluice0`, without 127.0.0.0/8 and ::1.
     pub addresses: Vec<(u32, Addr)>,
     /// Unicast routes of the main table, without those by `sluice0` and the loopback.
     pub routes: Vec<FibRoute>,

@@ -68,6 +68,26 @@ fn changes_are_seen_as_they_come() {
                 .any(|route| route.pref_src == Some(addr("192.0.2.11")))
         );
 
+        ip("addr add 198.51.100.7/32 dev lo");
+        ip("addr add 2001:db8:7::7/128 dev lo");
+        ip("addr add 127.0.0.53/8 dev lo");
+        until(
+            &mut underlay,
+            "addresses of the node at its loopback, without the loopback's own",
+            |now| {
+                let at_lo: Vec<_> = now
+                    .addresses
+                    .iter()
+                    .filter(|(at, _)| *at == 1)
+                    .map(|(_, addr)| *addr)
+                    .collect();
+                at_lo == [addr("198.51.100.7"), addr("2001:db8:7::7")]
+            },
+        )
+        .await;
+        ip("addr del 198.51.100.7/32 dev lo");
+        ip("addr del 2001:db8:7::7/128 dev lo");
+
         ip("route add default via 192.0.2.1 dev up0 src 192.0.2.11 metric 7");
         ip("route add default via fe80::99 dev up0");
         ip("route add 198.51.100.0/24 nexthop via 192.0.2.2 nexthop via 192.0.2.3");

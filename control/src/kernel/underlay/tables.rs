@@ -147,12 +147,14 @@ impl Tables {
                 .get(&ifindex)
                 .is_some_and(|l| !l.loopback && !ignored.contains(&l.name))
         };
+        // What routers announce for a node lies there often, and is reached from elsewhere like any other address.
+        let loopback = |ifindex: u32| self.links.get(&ifindex).is_some_and(|link| link.loopback);
         let found = self.links.iter().find(|(_, link)| link.name == uplink);
         Underlay {
             addresses: self
                 .addresses
                 .iter()
-                .filter(|(ifindex, _)| visible(*ifindex))
+                .filter(|(ifindex, addr)| visible(*ifindex) || (loopback(*ifindex) && !addr.to_ip().is_loopback()))
                 .copied()
                 .collect(),
             routes: self
