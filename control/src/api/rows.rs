@@ -18,7 +18,7 @@ pub struct ServiceRow {
     pub scheduler: String,
     /// Client affinity in seconds; `None` without.
     pub affinity_s: Option<u32>,
-    /// What new connections go to.
+    /// What new connections go to, and what still has old ones.
     pub endpoints: Vec<EndpointRow>,
 }
 
@@ -46,9 +46,9 @@ pub struct EndpointRow {
     pub port: u16,
     /// The node it lies on, if a node owns its address.
     pub node: Option<String>,
-    /// `namespace/name` of the pod, if it is attached to this node.
+    /// `namespace/name` of the pod that has the address, if one is known.
     pub pod: Option<String>,
-    /// Weight for the scheduler.
+    /// Weight for the scheduler; 0 when it gets no new connections and still has old ones.
     pub weight: u16,
     /// Connections of this node to it now.
     pub connections: u32,

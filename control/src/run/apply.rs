@@ -79,8 +79,10 @@ impl Control {
     }
 
     pub(super) fn publish(&mut self, parts: Parts) {
-        if let Some(next) = self.publisher.current().successor(parts) {
+        let current = self.publisher.current();
+        if let Some(next) = current.successor(parts) {
             tracing::debug!(generation = next.generation.0, "published");
+            self.draining.follow(&current.parts.services, &next.parts.services);
             self.publisher.publish(next);
             self.published = Instant::now();
         }
@@ -99,7 +101,7 @@ impl Control {
     }
 
     fn host_plan(&self, parts: &Parts, mtu: u16) -> HostPlan {
-        let mut ranges = parts.node.cluster_prefixes.clone();
+        let mut ranges = parts.node.cluster_prefixes.to_vec();
         ranges.extend(&self.settings.compile.service_cidrs);
         ranges.sort();
         ranges.dedup();

@@ -1,6 +1,7 @@
 //! The loop.
 
 use super::dataplane::{Dataplane, Keeper};
+use super::draining::Draining;
 use super::problems::Problems;
 use super::rates::{self, Rates};
 use super::slow::SlowPods;
@@ -65,6 +66,7 @@ pub(super) struct Control {
     pub(super) host: Host,
     pub(super) rates: Rates,
     pub(super) slow: SlowPods,
+    pub(super) draining: Draining,
     pub(super) reports: Vec<Report>,
     /// This node's pod ranges that can be used, as last compiled.
     pub(super) own_ranges: Vec<Prefix>,
@@ -114,6 +116,7 @@ impl Control {
             host,
             rates: Rates::default(),
             slow: SlowPods::default(),
+            draining: Draining::default(),
             reports: Vec::new(),
             own_ranges: Vec::new(),
             troubles: Vec::new(),
@@ -247,20 +250,17 @@ impl Control {
         let Call { request, answer } = call;
         let result = match request {
             Request::Status => json(&self.status()),
-            Request::Services(r) => json(&super::rows::services(
-                &self.owners(),
-                r.name.as_deref(),
-                &*self.dataplane,
-            )),
-            Request::Endpoints(r) => json(&super::rows::endpoints(
-                &self.owners(),
-                r.service.as_deref(),
-                &*self.dataplane,
-            )),
-            Request::Policies(r) => json(&super::rows::policies(
-                &self.publisher.current().parts,
-                r.pod.as_deref(),
-            )),
+            Request::Services(r) => {
+                super::rows::services(&self.owners(), r.name.as_deref(), &self.draining, &*self.dataplane)
+                    .and_then(|rows| json(&rows))
+            }
+            Request::Endpoints(r) => {
+                super::rows::endpoints(&self.owners(), r.service.as_deref(), &self.draining, &*self.dataplane)
+                    .and_then(|rows| json(&rows))
+            }
+            Request::Policies(r) => {
+                super::rows::policies(&self.publisher.current().parts, r.pod.as_deref()).and_then(|rows| json(&rows))
+            }
             Request::Counters => json(&self.counters()),
             Request::Drops(query) => self.drops(&query).and_then(|report| json(&report)),
             Request::Flows(mut query) => {

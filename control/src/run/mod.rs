@@ -14,6 +14,7 @@
 mod apply;
 mod control;
 mod dataplane;
+mod draining;
 mod drops;
 mod empty;
 mod pods;

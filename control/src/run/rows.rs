@@ -1,12 +1,14 @@
 //! The snapshot that is served, as rows for people and programs.
 
 use super::Dataplane;
+use super::draining::Draining;
 use crate::api::{EndpointRow, FrontendRow, PolicyRow, PolicySide, SelectingPolicyRow, ServiceRow};
+use crate::objects::shown;
 use sluice_lb::ServiceSlot;
-use sluice_policy::{Direction, PodPolicy};
+use sluice_policy::{Direction, Pod, PodPolicy};
 use sluice_snapshot::{Parts, Peer, PortKind, Prefix, Snapshot};
 use sluice_wire::{Addr, Proto};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// Where addresses belong.
@@ -18,8 +20,18 @@ pub(super) struct Owners {
 }
 
 impl Owners {
-    pub(super) fn new(snapshot: Arc<Snapshot>, node_name: &str, own: Vec<Prefix>) -> Self {
+    /// `known` are the pods of the whole cluster; what is attached here is the authority on its addresses.
+    pub(super) fn new<'p>(
+        snapshot: Arc<Snapshot>,
+        node_name: &str,
+        own: Vec<Prefix>,
+        known: impl Iterator<Item = &'p Pod>,
+    ) -> Self {
         let mut pods = HashMap::new();
+        for pod in known.filter(|pod| !pod.host_network) {
+            let name = || format!("{}/{}", pod.namespace, pod.name);
+            pods.extend(pod.addrs.iter().map(|addr| (*addr, name())));
+        }
         for (_, port) in snapshot.parts.ports.iter() {
             if let PortKind::Pod { addrs, name, .. } = &port.kind {
                 pods.extend(addrs.iter().map(|addr| (*addr, name.to_string())));
@@ -49,7 +61,15 @@ impl Owners {
 }
 
 /// All service ports whose service `wanted` names, by namespace, name and port name.
-pub(super) fn services(owners: &Owners, wanted: Option<&str>, dataplane: &dyn Dataplane) -> Vec<ServiceRow> {
+///
+/// # Errors
+/// None is served that has this name; the text says which are.
+pub(super) fn services(
+    owners: &Owners,
+    wanted: Option<&str>,
+    draining: &Draining,
+    dataplane: &dyn Dataplane,
+) -> Result<Vec<ServiceRow>, String> {
     let services = &owners.snapshot.parts.services;
     let mut frontends: BTreeMap<ServiceSlot, Vec<FrontendRow>> = BTreeMap::new();
     for (frontend, slot) in services.frontends() {
@@ -80,11 +100,30 @@ pub(super) fn services(owners: &Owners, wanted: Option<&str>, dataplane: &dyn Da
                 frontends,
                 scheduler: service.scheduler().to_string(),
                 affinity_s: service.affinity_s(),
-                endpoints: endpoints_of(owners, service, dataplane),
+                endpoints: endpoints_of(owners, service, draining, dataplane),
             }
         })
         .collect();
-    joined(rows)
+    if let Some(wanted) = wanted.filter(|_| rows.is_empty()) {
+        let all = services.iter().map(|(_, service)| service.name());
+        let all = all.map(|name| format!("{}/{}", name.namespace, name.name)).collect();
+        return Err(format!("no service {} is served; {}", shown(wanted), there_are(all)));
+    }
+    Ok(joined(rows))
+}
+
+/// What could have been meant.
+fn there_are(all: BTreeSet<String>) -> String {
+    const MOST: usize = 8;
+    if all.is_empty() {
+        return "there is none at all  (sluice status)".to_owned();
+    }
+    let names: Vec<&str> = all.iter().take(MOST).map(String::as_str).collect();
+    let more = match all.len().saturating_sub(MOST) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("there are {}{more}", names.join(", "))
 }
 
 /// Each family, and the node port, of a service port has a slot of its own; people see one service port.
@@ -124,30 +163,51 @@ fn joined(mut rows: Vec<ServiceRow>) -> Vec<ServiceRow> {
 }
 
 /// The endpoints of those services, one row an endpoint.
-pub(super) fn endpoints(owners: &Owners, wanted: Option<&str>, dataplane: &dyn Dataplane) -> Vec<EndpointRow> {
-    services(owners, wanted, dataplane)
-        .into_iter()
-        .flat_map(|service| service.endpoints)
-        .collect()
+///
+/// # Errors
+/// As of [`services`].
+pub(super) fn endpoints(
+    owners: &Owners,
+    wanted: Option<&str>,
+    draining: &Draining,
+    dataplane: &dyn Dataplane,
+) -> Result<Vec<EndpointRow>, String> {
+    let services = services(owners, wanted, draining, dataplane)?;
+    Ok(services.into_iter().flat_map(|service| service.endpoints).collect())
 }
 
-fn endpoints_of(owners: &Owners, service: &sluice_lb::Service, dataplane: &dyn Dataplane) -> Vec<EndpointRow> {
+/// What new connections go to, and with weight 0 what still has old ones.
+fn endpoints_of(
+    owners: &Owners,
+    service: &sluice_lb::Service,
+    draining: &Draining,
+    dataplane: &dyn Dataplane,
+) -> Vec<EndpointRow> {
     let name = service.name();
-    let row = |endpoint: &sluice_lb::Endpoint| EndpointRow {
+    let row = |endpoint: &sluice_lb::Endpoint, weight| EndpointRow {
         service: format!("{}/{}", name.namespace, name.name),
         port_name: name.port.clone(),
         address: endpoint.addr.to_string(),
         port: endpoint.port,
         node: owners.node(endpoint.addr),
         pod: owners.pods.get(&endpoint.addr).cloned(),
-        weight: endpoint.weight,
+        weight,
         connections: dataplane.endpoint_connections(endpoint.slot),
     };
-    service.endpoints().iter().map(row).collect()
+    let serving = service
+        .endpoints()
+        .iter()
+        .map(|endpoint| row(endpoint, endpoint.weight));
+    let left = draining.of(service.slot()).map(|endpoint| row(endpoint, 0));
+    serving.chain(left.filter(|row| row.connections > 0)).collect()
 }
 
 /// Policies of the attached pods, by pod.
-pub(super) fn policies(parts: &Parts, wanted: Option<&str>) -> Vec<PolicyRow> {
+///
+/// # Errors
+/// No pod of this name is attached; the text says which are.
+pub(super) fn policies(parts: &Parts, wanted: Option<&str>) -> Result<Vec<PolicyRow>, String> {
+    let mut attached = BTreeSet::new();
     let mut rows = Vec::new();
     for (slot, port) in parts.ports.iter() {
         let PortKind::Pod { addrs, name, .. } = &port.kind else {
@@ -155,6 +215,7 @@ pub(super) fn policies(parts: &Parts, wanted: Option<&str>) -> Vec<PolicyRow> {
         };
         let (namespace, pod) = name.split_once('/').unwrap_or(("", name));
         if !names(wanted, namespace, pod) {
+            attached.insert(name.to_string());
             continue;
         }
         let policy = parts.policies.pods.get(&slot);
@@ -165,8 +226,15 @@ pub(super) fn policies(parts: &Parts, wanted: Option<&str>) -> Vec<PolicyRow> {
             egress: side(policy.map(AsRef::as_ref), Direction::Egress),
         });
     }
-    rows.sort_by(|a, b| a.pod.cmp(&b.pod));
-    rows
+    if let Some(wanted) = wanted.filter(|_| rows.is_empty()) {
+        return Err(format!(
+            "no pod {} is attached to this node; {}",
+            shown(wanted),
+            there_are(attached)
+        ));
+    }
+    rows.sort_by(|a: &PolicyRow, b| a.pod.cmp(&b.pod));
+    Ok(rows)
 }
 
 fn side(policy: Option<&PodPolicy>, direction: Direction) -> PolicySide {

@@ -114,6 +114,7 @@ impl Control {
             self.publisher.current(),
             &self.settings.compile.node_name,
             self.own_ranges.clone(),
+            self.store.pods().map(|pod| &*pod.identity),
         )
     }
 }

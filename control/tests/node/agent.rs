@@ -176,6 +176,12 @@ apiVersion: v1
 kind: Pod
 metadata: {name: web-1, namespace: default}
 status: {phase: Running, podIP: 10.244.1.5}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web-2, namespace: default}
+spec: {nodeName: node-b}
+status: {phase: Running, podIP: 10.244.2.7}
 ";
 
 struct Node {
@@ -398,10 +404,37 @@ fn from_an_empty_directory_to_served_pods_and_back() {
         "{services:#}"
     );
     assert_eq!(services[0]["endpoints"][1]["node"], "node-b");
+    assert_eq!(services[0]["endpoints"][1]["pod"], "default/web-2", "of another node");
+    for request in [
+        json!({"verb": "services", "name": "other/web"}),
+        json!({"verb": "endpoints", "service": "other/web"}),
+    ] {
+        let error = node.ask(&request).unwrap_err();
+        assert_eq!(error, "no service other/web is served; there are default/web");
+    }
+    let error = node
+        .ask(&json!({"verb": "policies", "pod": "default/nosuch"}))
+        .unwrap_err();
     assert_eq!(
-        node.ask(&json!({"verb": "services", "name": "other/web"})).unwrap(),
-        json!([])
+        error,
+        "no pod default/nosuch is attached to this node; there are default/web-1"
     );
+
+    node.write(
+        "web.yaml",
+        &SERVICE.replace(
+            "{addresses: [10.244.2.7]}",
+            "{addresses: [10.244.2.7], conditions: {ready: false}}",
+        ),
+    );
+    let second = || node.ask(&json!({"verb": "endpoints", "service": "web"})).unwrap()[1].clone();
+    wait("the second one to drain", || second()["weight"] == 0);
+    assert_eq!(
+        (second()["connections"].clone(), second()["pod"].clone()),
+        (json!(5), json!("default/web-2"))
+    );
+    node.write("web.yaml", SERVICE);
+    wait("the second one to be back", || second()["weight"] == 100);
     let policies = node.ask(&json!({"verb": "policies"})).unwrap();
     assert_eq!(
         policies[0]["ingress"]["policies"][0]["policy"], "default/only-web",
@@ -426,13 +459,24 @@ fn from_an_empty_directory_to_served_pods_and_back() {
     assert!(error.contains("no drop reason or group `nonsense`"), "{error}");
 
     let nodes = |c: &str, d: &str| {
-        let node = |name: &str, range: &str| format!("\n---\n{{apiVersion: v1, kind: Node, metadata: {{name: {name}}}, spec: {{podCIDR: {range}}}}}");
+        let node = |name: &str, range: &str| {
+            format!("\n---\n{{apiVersion: v1, kind: Node, metadata: {{name: {name}}}, spec: {{podCIDR: {range}}}}}")
+        };
         format!("{NODE}{}{}", node("node-c", c), node("node-d", d))
     };
     node.write("cluster.yaml", &nodes("192.0.2.64/26", "10.244.4.0/24"));
-    wait("the good range", || node.here.ip("route show dev sluice0").contains("10.244.4.0/24"));
-    assert!(!node.here.ip("route show dev sluice0").contains("192.0.2."), "the node keeps its network");
-    assert!(node.status()["warnings"].to_string().contains("192.0.2.64/26 overlaps 192.0.2.0/24"));
+    wait("the good range", || {
+        node.here.ip("route show dev sluice0").contains("10.244.4.0/24")
+    });
+    assert!(
+        !node.here.ip("route show dev sluice0").contains("192.0.2."),
+        "the node keeps its network"
+    );
+    assert!(
+        node.status()["warnings"]
+            .to_string()
+            .contains("192.0.2.64/26 overlaps 192.0.2.0/24")
+    );
     node.write("cluster.yaml", "kind: Node\nmetadata: [");
     wait("a problem", || {
         !node.status()["source"]["problems"].as_array().unwrap().is_empty()

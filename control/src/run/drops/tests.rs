@@ -49,7 +49,12 @@ fn owners() -> Owners {
     };
     forwarding.set_peer(PeerSlot(0), peer);
     parts.forwarding = Arc::new(forwarding);
-    Owners::new(Arc::new(Snapshot::first(parts)), "node-a", Vec::new())
+    Owners::new(
+        Arc::new(Snapshot::first(parts)),
+        "node-a",
+        Vec::new(),
+        std::iter::empty(),
+    )
 }
 
 /// Ethernet, IPv4, and the ports of UDP, with what follows.

@@ -12,10 +12,7 @@ pub(super) fn page(rows: &[PolicyRow], pod: Option<&str>) -> Page {
         .filter(|row| row.ingress.isolated || row.egress.isolated)
         .count();
     match (rows, pod) {
-        ([], None) => page.line(["no pods are attached to this node".into()]),
-        ([], Some(pod)) => {
-            page.line([format!("no pod {pod} is attached to this node  (sluice policies lists all)").into()]);
-        }
+        ([], _) => page.line(["no pods are attached to this node".into()]),
         (rows, None) => page.line([format!("{isolated} of {} isolated by a policy", many(rows.len(), "pod")).into()]),
         (_, Some(_)) => {}
     }

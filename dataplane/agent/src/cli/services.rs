@@ -9,7 +9,10 @@ use sluice_control::api::{EndpointRow, FrontendRow, ServiceRow};
 pub(super) fn page(rows: &[ServiceRow], name: Option<&str>) -> Page {
     let mut page = Page::default();
     match (rows, name) {
-        ([], _) => page.line([nothing(name).into()]),
+        ([], _) => {
+            let why = "no services are served; manifests hold none, or none with an address  (sluice status)";
+            page.line([why.into()]);
+        }
         (rows, None) => overview(&mut page, rows),
         (rows, Some(_)) => {
             for (index, row) in rows.iter().enumerate() {
@@ -29,9 +32,7 @@ pub(super) fn endpoints_page(rows: &[EndpointRow], name: Option<&str>) -> Page {
     if rows.is_empty() {
         let text = match name {
             None => "no service has a usable endpoint".into(),
-            Some(name) => {
-                format!("service {name} has no usable endpoint, or there is no such service  (sluice services)")
-            }
+            Some(name) => format!("service {name} has no usable endpoint"),
         };
         page.line([text.into()]);
         return page;
@@ -133,7 +134,7 @@ fn details(page: &mut Page, row: &ServiceRow) {
     page.line([bold(&format!("{}/{}", row.namespace, row.name)), rest.into()]);
     let frontends: Vec<String> = row.frontends.iter().map(frontend).collect();
     page.line([format!("reached at {}", frontends.join(", ")).into()]);
-    if row.endpoints.is_empty() {
+    if ready(row) == 0 {
         page.line([bad("no usable endpoint"), ": new connections fail".into()]);
     }
     let mut table = Table::new(COLUMNS);
@@ -167,11 +168,4 @@ fn cells(row: &EndpointRow) -> [Span; 6] {
 
 fn or_dash(text: &str) -> Span {
     if text.is_empty() { "-".into() } else { text.into() }
-}
-
-fn nothing(name: Option<&str>) -> String {
-    match name {
-        None => "no services are served; manifests hold none, or none with an address  (sluice status)".into(),
-        Some(name) => format!("no service {name} is served  (sluice services lists all, sluice status what is wrong)"),
-    }
 }

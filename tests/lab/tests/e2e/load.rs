@@ -110,7 +110,8 @@ fn come_and_go(lab: &Lab, done: &AtomicBool) -> usize {
         .unwrap();
         let served = || {
             let rows = node.sluice_json(&["services", "default/web"]).unwrap();
-            rows.to_string().matches("10.244.").count() == keep.len()
+            let endpoints = rows[0]["endpoints"].as_array().into_iter().flatten();
+            endpoints.filter(|endpoint| endpoint["weight"] != 0).count() == keep.len()
         };
         lab.wait("the agent to follow", PATIENCE, served).unwrap();
     }
