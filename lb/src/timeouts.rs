@@ -9,7 +9,7 @@ const S: u64 = 1_000_000_000;
 pub struct Timeouts {
     /// TCP until both sides talk. 60 s: most of a client's SYN retransmissions, as in the kernel.
     pub tcp_syn_ns: u64,
-    /// TCP, both sides talk. 2 h 4 min: keepalives come every 2 h by default, and RFC 5382 (REQ-5) asks for no less.
+    /// TCP, both sides talk. 24 h, as kube-proxy sets it (`tcpEstablishedTimeout`); RFC 5382 (REQ-5) asks for 2 h 4 min at least.
     pub tcp_established_ns: u64,
     /// TCP, one side has sent FIN. 1 h, as kube-proxy sets it (`tcpCloseWaitTimeout`): the other side may still be at work
     /// on a long answer.
@@ -34,7 +34,7 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             tcp_syn_ns: 60 * S,
-            tcp_established_ns: 7440 * S,
+            tcp_established_ns: 86_400 * S,
             tcp_half_closed_ns: 3600 * S,
             tcp_fin_ns: 120 * S,
             tcp_close_ns: 10 * S,

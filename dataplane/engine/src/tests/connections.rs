@@ -37,7 +37,7 @@ fn silence_ends_each_state_after_its_time() {
             120,
         ),
         (&|b| drop(b.pod_sends(A, &tcp(SYN))), 60),
-        (&open, 7440),
+        (&open, 86_400),
         (
             &|b| {
                 open(b);
