@@ -120,7 +120,7 @@ impl Compiler {
             .filter(|addr| !is_link_local(*addr))
             .collect();
         node_addresses.sort();
-        let mut pod_ranges = node.cluster_prefixes.clone();
+        let mut pod_ranges = node.cluster_prefixes.to_vec();
         pod_ranges.sort();
         pod_ranges.dedup();
         let steering = Steering {

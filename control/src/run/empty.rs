@@ -1,6 +1,6 @@
 //! What is served before there is anything to serve.
 
-use sluice_snapshot::{Node, Parts};
+use sluice_snapshot::{Node, Parts, Prefixes};
 use sluice_wire::{MacAddr, PortSlot, Vni};
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub fn empty_parts() -> Parts {
             base_v6: None,
             outside_v4: None,
             outside_v6: None,
-            cluster_prefixes: Vec::new(),
+            cluster_prefixes: Prefixes::default(),
             host_port: NO_PORT,
             uplink_port: NO_PORT,
             masquerade_ports: (0, 0),

@@ -177,7 +177,10 @@ fn policies(parts: &Parts) -> String {
     for (slot, policy) in pods {
         for direction in [Direction::Ingress, Direction::Egress] {
             if policy.policies(direction).is_some_and(<[_]>::is_empty) {
-                all.push(format!("{} {direction:?} isolated by no policy", pod_name(parts, *slot)));
+                all.push(format!(
+                    "{} {direction:?} isolated by no policy",
+                    pod_name(parts, *slot)
+                ));
             }
             for selecting in policy.policies(direction).into_iter().flatten() {
                 let (pod, rules) = (pod_name(parts, *slot), &selecting.rules);
@@ -214,7 +217,7 @@ fn node(compiled: &Compiled) -> String {
         node.gateway_mac,
         node.vtep_mac_v4,
         node.vtep_mac_v6,
-        node.cluster_prefixes,
+        node.cluster_prefixes.to_vec(),
         steering.node_addresses,
         compiled.pod_mtu
     )

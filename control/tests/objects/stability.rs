@@ -215,13 +215,26 @@ fn pods_ranges_are_taken_from_the_wire_but_never_the_nodes_own_network() {
     };
     let mut taken = |range: &str| {
         world.write("b.yaml", &node(range));
-        let Compiled { parts, steering, reports, .. } = world.compile().unwrap();
+        let Compiled {
+            parts,
+            steering,
+            reports,
+            ..
+        } = world.compile().unwrap();
         let steered: Vec<_> = steering.pod_ranges.iter().map(ToString::to_string).collect();
-        let mut known = parts.node.cluster_prefixes.clone();
+        let mut known = parts.node.cluster_prefixes.to_vec();
         known.sort();
-        assert_eq!(known, steering.pod_ranges, "one list for the wire, the host and forwarding");
-        let tunnelled = parts.forwarding.routes().any(|(prefix, _)| prefix.to_string() == range && steered.len() == 4);
-        let told = reports.iter().any(|r| r.object == "node node-b" && r.text.contains(&format!("its pod range {range} ")));
+        assert_eq!(
+            known, steering.pod_ranges,
+            "one list for the wire, the host and forwarding"
+        );
+        let tunnelled = parts
+            .forwarding
+            .routes()
+            .any(|(prefix, _)| prefix.to_string() == range && steered.len() == 4);
+        let told = reports
+            .iter()
+            .any(|r| r.object == "node node-b" && r.text.contains(&format!("its pod range {range} ")));
         assert!(tunnelled != told, "used or reported: {reports:?}");
         steered
     };
@@ -241,10 +254,23 @@ fn pods_ranges_are_taken_from_the_wire_but_never_the_nodes_own_network() {
     }
     world.write("a.yaml", &NODES.replace("10.244.1.0/24", "192.0.2.64/26"));
     let reports = world.compile().unwrap().reports;
-    assert!(reports.iter().any(|r| r.object == "node node-a" && r.text.contains("192.0.2.0/24")), "{reports:?}");
-    world.write("a.yaml", "{apiVersion: v1, kind: Node, metadata: {name: node-a}, spec: {podCIDR: 192.0.2.64/26}}");
+    assert!(
+        reports
+            .iter()
+            .any(|r| r.object == "node node-a" && r.text.contains("192.0.2.0/24")),
+        "{reports:?}"
+    );
+    world.write(
+        "a.yaml",
+        "{apiVersion: v1, kind: Node, metadata: {name: node-a}, spec: {podCIDR: 192.0.2.64/26}}",
+    );
     let reports = world.compile().unwrap_err();
-    assert!(reports.iter().any(|r| r.text.contains("none of its pod ranges can be used")), "{reports:?}");
+    assert!(
+        reports
+            .iter()
+            .any(|r| r.text.contains("none of its pod ranges can be used")),
+        "{reports:?}"
+    );
 }
 
 #[test]

@@ -12,7 +12,7 @@ mod stamps;
 pub use forwarding::{Adjacency, AdjacencyIndex, Forwarding, Link, Peer, PeerSlot, Route};
 pub use node::Node;
 pub use ports::{Caps, Port, PortKind, PortTable};
-pub use prefix::Prefix;
+pub use prefix::{Prefix, Prefixes};
 pub use publish::{Publisher, Subscriber};
 pub use services::Services;
 pub use snapshot::{Parts, Policies, Snapshot};

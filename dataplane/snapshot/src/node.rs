@@ -1,6 +1,6 @@
 //! What this node is, for the packet path.
 
-use crate::Prefix;
+use crate::Prefixes;
 use hashbrown::HashSet;
 use sluice_wire::{Addr, MacAddr, PortSlot, Vni};
 
@@ -19,7 +19,7 @@ pub struct Node {
     pub vtep_mac_v4: MacAddr,
     /// The same for IPv6 outer packets (backend-v6-data).
     pub vtep_mac_v6: MacAddr,
-    /// Addresses of the node's own interfaces, without those of `sluice0` and the loopback.
+    /// Addresses of the node's own interfaces, without those of `sluice0`, 127.0.0.0/8 and ::1.
     pub addresses: HashSet<Addr>,
     /// Base address of the node's IPv4 pod range, which `sluice0` holds: source of masqueraded traffic to pods.
     pub base_v4: Option<Addr>,
@@ -30,7 +30,7 @@ pub struct Node {
     /// The same for IPv6.
     pub outside_v6: Option<Addr>,
     /// Pod ranges of all nodes of the cluster.
-    pub cluster_prefixes: Vec<Prefix>,
+    pub cluster_prefixes: Prefixes,
     /// Port of `sluice0`.
     pub host_port: PortSlot,
     /// Port of the uplink.
@@ -52,7 +52,7 @@ impl Node {
 
     /// Whether `addr` is a pod's anywhere in the cluster.
     pub fn in_cluster(&self, addr: Addr) -> bool {
-        self.cluster_prefixes.iter().any(|p| p.contains(addr))
+        self.cluster_prefixes.contains(addr)
     }
 
     /// Whether `addr` is this node's own: an interface's or `sluice0`'s.

@@ -61,6 +61,42 @@ impl Prefix {
     }
 }
 
+/// Prefixes of which none lies inside another, so that an address is looked up in the logarithm of their number.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Prefixes(Vec<Prefix>);
+
+impl Prefixes {
+    /// Whether one of them holds the address.
+    pub fn contains(&self, addr: Addr) -> bool {
+        // None lies inside another, so it can only be the last one that begins at or before the address.
+        let end = self.0.partition_point(|prefix| key(prefix) <= key(&Prefix::host(addr)));
+        end.checked_sub(1).is_some_and(|last| self.0[last].contains(addr))
+    }
+}
+
+/// By family, as `::/0` begins before IPv4 and does not hold it.
+fn key(prefix: &Prefix) -> (bool, Prefix) {
+    (prefix.is_v4(), *prefix)
+}
+
+impl FromIterator<Prefix> for Prefixes {
+    /// Those that lie inside of others are left out.
+    fn from_iter<I: IntoIterator<Item = Prefix>>(prefixes: I) -> Self {
+        let mut all: Vec<Prefix> = prefixes.into_iter().collect();
+        all.sort_by_key(key);
+        all.dedup_by(|next, kept| kept.covers(next));
+        Self(all)
+    }
+}
+
+impl core::ops::Deref for Prefixes {
+    type Target = [Prefix];
+
+    fn deref(&self) -> &[Prefix] {
+        &self.0
+    }
+}
+
 /// `addr` with all but the first `bits` bits cleared.
 pub(crate) fn mask(addr: Addr, bits: u8) -> Addr {
     let value = u128::from_be_bytes(*addr.octets());
@@ -98,6 +134,34 @@ impl fmt::Debug for Prefix {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn many_prefixes_agree_with_a_scan(
+            blocks in proptest::collection::vec((any::<bool>(), 0u8..4, any::<u8>(), 0u8..=24), 0..24),
+            probes in proptest::collection::vec((any::<bool>(), 0u8..4, any::<u8>()), 1..24),
+        ) {
+            let addr = |v4: bool, a: u8, b: u8| if v4 {
+                Addr::v4([10, 0, a, b])
+            } else {
+                let mut bytes = [0; 16];
+                (bytes[0], bytes[14], bytes[15]) = (a, a, b);
+                Addr::v6(bytes)
+            };
+            // The shortest are `0.0.0.0/8` and so on, and `::/0`.
+            let block = |(v4, a, b, short): (bool, u8, u8, u8)| {
+                let len = if v4 { 32 - short } else if short > 20 { 0 } else { 128 - short };
+                Prefix::new(addr(v4, a, b), len).unwrap()
+            };
+            let all: Vec<Prefix> = blocks.into_iter().map(block).collect();
+            let fast: Prefixes = all.iter().copied().collect();
+            for (v4, a, b) in probes {
+                let probe = addr(v4, a, b);
+                prop_assert_eq!(fast.contains(probe), all.iter().any(|prefix| prefix.contains(probe)));
+            }
+        }
+    }
 
     #[test]
     fn families_do_not_mix() {

@@ -59,7 +59,10 @@ fn changes_of_what_a_flow_rests_on_are_seen_by_its_next_packet() {
     let related: [fn(&mut World); 5] = [
         |w| w.policies = vec![egress("a", vec![app("r")])],
         |w| _ = w.routes.insert(prefix("10.244.2.0/25"), Route::Direct(ROUTER)),
-        |w| w.node.cluster_prefixes.push(prefix("10.9.0.0/16")),
+        |w| {
+            let before = w.node.cluster_prefixes.iter().copied();
+            w.node.cluster_prefixes = before.chain([prefix("10.9.0.0/16")]).collect();
+        },
         |w| {
             _ = w.routes.insert(
                 sluice_snapshot::Prefix::host(REMOTE.addr(true)),

@@ -378,7 +378,7 @@ fn node() -> Node {
         base_v6: Some(BASE.addr(false)),
         outside_v4: Some(NODE.addr(true)),
         outside_v6: Some(NODE.addr(false)),
-        cluster_prefixes: vec![prefix("10.244.0.0/16"), prefix("fd00:244::/48")],
+        cluster_prefixes: [prefix("10.244.0.0/16"), prefix("fd00:244::/48")].into_iter().collect(),
         host_port: HOST,
         uplink_port: UPLINK,
         masquerade_ports: (40000, 40099),
