@@ -14,7 +14,7 @@ help: ## Show this list
 demo: ## Build two nodes with pods in network namespaces and show that everything works; KEEP=1 leaves them up
 	@tests/prepare.sh demo
 	$(CARGO) build --release --locked -p sluice -p sluice-lab
-	@$(TARGET)/release/sluice-lab demo $(if $(KEEP),--keep)
+	@$(TARGET)/release/sluice-lab demo $(if $(filter-out 0 no false,$(KEEP)),--keep)
 
 test: ## Everything CI checks: format, lints, rules of the house, unit and property tests, lab tests
 	@tests/prepare.sh test

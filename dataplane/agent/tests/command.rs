@@ -42,3 +42,22 @@ fn without_an_agent_it_says_what_to_do() {
         "{said}"
     );
 }
+
+/// An agent that cannot start, as its uplink is not there.
+#[test]
+fn the_log_is_json_on_request() {
+    let file = std::env::temp_dir().join(format!("sluice-json-{}.yaml", std::process::id()));
+    let text = "node: node-a\nuplink: {interface: nosuch0}\nlog: {format: json, level: info}\n";
+    std::fs::write(&file, text).unwrap();
+    let run = sluice(&["run", "--config", file.to_str().unwrap()]);
+    std::fs::remove_file(&file).unwrap();
+    assert!(!run.status.success() && run.stdout.is_empty());
+    let said = String::from_utf8(run.stderr).unwrap();
+    let lines: Vec<serde_json::Value> = said
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|err| panic!("{line}: {err}")))
+        .collect();
+    let last = lines.last().expect("it says why");
+    assert_eq!(last["level"], "ERROR", "{said}");
+    assert!(last["message"].is_string() && last["timestamp"].is_string(), "{said}");
+}

@@ -2,6 +2,7 @@
 
 use crate::{Lab, Place};
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 use std::time::Duration;
 
 /// A TCP SYN in VXLAN.
@@ -91,6 +92,34 @@ impl Packet {
             vni: vni.parse().ok()?,
             port: to.parse().ok()?,
         })
+    }
+
+    /// What the agent of node-a says that the packet was addressed to, and which service that is.
+    pub(super) fn origin(&self, lab: &Lab) -> Result<Option<(String, String)>> {
+        let node = lab.node("node-a")?;
+        let Some((source, port)) = self.inner.0.rsplit_once(':') else {
+            return Ok(None);
+        };
+        let flows = node.sluice_json(&["flows", "--address", source, "--port", port])?;
+        let services = node.sluice_json(&["services"])?;
+        Ok(self.origin_in(&flows, &services))
+    }
+
+    pub(super) fn origin_in(&self, flows: &Value, services: &Value) -> Option<(String, String)> {
+        let at = |row: &Value, host: &str, port: &str| Some(format!("{}:{}", row[host].as_str()?, row[port]));
+        let flow = flows.as_array()?.iter().find(|flow| {
+            at(flow, "source", "source_port").as_ref() == Some(&self.inner.0)
+                && at(flow, "endpoint", "endpoint_port").as_ref() == Some(&self.inner.1)
+        })?;
+        let was = at(flow, "destination", "destination_port")?;
+        let service = services.as_array()?.iter().find(|service| {
+            let frontends = service["frontends"].as_array().into_iter().flatten();
+            let tcp = frontends.filter(|frontend| frontend["protocol"] == "tcp");
+            tcp.into_iter()
+                .any(|frontend| at(frontend, "address", "port").as_ref() == Some(&was))
+        })?;
+        let name = |field: &str| service[field].as_str();
+        Some((was, format!("{}/{}", name("namespace")?, name("name")?)))
     }
 
     /// For people: the tunnel, and indented what is inside.

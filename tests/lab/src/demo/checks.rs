@@ -264,10 +264,13 @@ fn iperf3(lab: &Lab, target: &str) -> Result<Seen> {
 fn captured(lab: &Lab) -> Result<Seen> {
     let web = lab.place("web-1")?;
     let packet = capture::syn(lab, || answers(&web, "10.96.0.10", 10).map(|_| ()))?;
-    let ok = packet.vni == 1 && packet.port == 8472;
+    let Some((was, service)) = packet.origin(lab)? else {
+        return Ok(Seen::wrong("no such connection".into()));
+    };
+    let ok = packet.vni == 1 && packet.port == 8472 && was == "10.96.0.10:80" && service == "default/web";
     Ok(Seen {
         text: "decoded, below".into(),
         ok,
-        below: packet.lines("10.96.0.10:80", "default/web"),
+        below: packet.lines(&was, &service),
     })
 }

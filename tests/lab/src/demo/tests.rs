@@ -63,6 +63,23 @@ fn a_captured_packet_is_told_in_two_lines() {
             "  10.244.1.5:43112 > 10.244.2.7:80  tcp syn  (was 10.96.0.10:80, service default/web)"
         ]
     );
+    let flow = |source: u16, endpoint: &str| {
+        serde_json::json!({"source": "10.244.1.5", "source_port": source, "destination": "10.96.0.10", "destination_port": 80,
+            "endpoint": endpoint, "endpoint_port": 80})
+    };
+    let service = |name: &str, protocol: &str| {
+        let node_port = serde_json::json!({"address": null, "protocol": "tcp", "port": 30080});
+        serde_json::json!({"namespace": "default", "name": name,
+            "frontends": [node_port, {"address": "10.96.0.10", "protocol": protocol, "port": 80}]})
+    };
+    let services = [service("dns", "udp"), service("web", "tcp")].into();
+    let flows = [flow(43113, "10.244.2.7"), flow(43112, "10.244.2.7")].into();
+    assert_eq!(
+        packet.origin_in(&flows, &services),
+        Some(("10.96.0.10:80".into(), "default/web".into()))
+    );
+    let others = [flow(43113, "10.244.2.7"), flow(43112, "10.244.2.8")].into();
+    assert_eq!(packet.origin_in(&others, &services), None);
     for broken in [
         "",
         "192.0.2.11\t192.0.2.12\t1\t2\t3\t4\t5",
@@ -106,4 +123,35 @@ fn rows_say_what_works_and_what_does_not() {
         let ok = wanted.iter().any(|(what, ok)| *what == row.what && *ok);
         assert_eq!(row.ok, ok, "{row:?}");
     }
+}
+
+#[test]
+fn a_lab_that_is_kept_stays_up_and_all_that_is_there_to_explore_exists() {
+    let mut topology = Topology::parse(TOPOLOGY).unwrap();
+    for node in &mut topology.nodes {
+        node.kind = crate::topology::NodeKind::Linux;
+    }
+    let name = format!("kept-{}", std::process::id());
+    let lab = Lab::up_named(&topology, &name, &mut |_| {}).unwrap();
+    let text = explore(&lab);
+    let dir = lab.dir().display().to_string();
+    assert!(lab.dir().join("manifests").join(POLICY_FILE).exists());
+    for line in [
+        format!("--socket {dir}/node-a.sock status"),
+        format!("exec web-1 --lab {name} -- curl -s http://10.96.0.10/"),
+        format!("exec net --lab {name} -- tcpdump -ni n0 udp port 8472"),
+        format!("{dir}/manifests/{POLICY_FILE}"),
+        format!("down {name}"),
+    ] {
+        assert!(text.contains(&line), "`{line}` is missing: {text}");
+    }
+    lab.keep().unwrap();
+    let again = Lab::open(&name).unwrap();
+    assert!(
+        again.place("web-1").unwrap().run(&["true"]).unwrap().ok(),
+        "it is still up"
+    );
+    drop(again);
+    Lab::down(&name).unwrap();
+    assert!(Lab::open(&name).is_err(), "and goes when it is told to");
 }
