@@ -1,7 +1,7 @@
 //! The answer to `status`. Names are stable; times are milliseconds, rates are per second over the last few seconds.
 
-use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// What comes back for a request: exactly one of the two, on one line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -68,7 +68,8 @@ pub(super) fn survey<'a>(
     let mut own_prefixes = own.prefixes.clone();
     own_prefixes.retain(|prefix| is_free(own, prefix, &taken, reports) && ranges.claim(own, *prefix, reports));
     if own_prefixes.is_empty() {
-        let text = "none of its pod ranges can be used; nothing is served until spec.podCIDRs of its Node object has one";
+        let text =
+            "none of its pod ranges can be used; nothing is served until spec.podCIDRs of its Node object has one";
         return Err(Report::warning(object, text));
     }
     let mut owners = Owners::default();
@@ -100,7 +101,9 @@ pub(super) fn survey<'a>(
 
 /// Whether the range leaves this node its own network.
 fn is_free(node: &NodeRecord, prefix: &Prefix, taken: &Taken, reports: &mut Vec<Report>) -> bool {
-    let Some(touched) = taken.touched(prefix) else { return true };
+    let Some(touched) = taken.touched(prefix) else {
+        return true;
+    };
     let text = format!(
         "its pod range {prefix} overlaps {}; the range is not used, give the node another",
         describe(touched)
@@ -120,8 +123,9 @@ impl Owners<'_> {
         let Some(((_, addr), owner)) = next.filter(|((_, addr), _)| prefix.contains(*addr)) else {
             return true;
         };
-        let text =
-            format!("its pod range {prefix} holds {addr}, an address of node {owner}; the range is not used, give the node another");
+        let text = format!(
+            "its pod range {prefix} holds {addr}, an address of node {owner}; the range is not used, give the node another"
+        );
         reports.push(Report::warning(format!("node {}", node.name), text));
         false
     }

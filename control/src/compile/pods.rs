@@ -134,7 +134,10 @@ impl Pods {
                 return own.clone();
             }
             let claims = attachment.addrs.iter().find_map(|addr| by_addr.get(addr));
-            claims.map(|name| (*name).clone()).or(last).unwrap_or_else(|| own.clone())
+            claims
+                .map(|name| (*name).clone())
+                .or(last)
+                .unwrap_or_else(|| own.clone())
         };
         attachments.iter().map(name).collect()
     }
@@ -193,7 +196,11 @@ fn settle<'a>(
             (at_home, record.and_then(|pod| pod.created.as_deref()))
         };
         // Names are in order, and of equals the first is kept.
-        let Some(winner) = claimants.iter().copied().reduce(|a, b| if rank(&b) > rank(&a) { b } else { a }) else {
+        let Some(winner) = claimants
+            .iter()
+            .copied()
+            .reduce(|a, b| if rank(&b) > rank(&a) { b } else { a })
+        else {
             continue;
         };
         let others: Vec<&str> = claimants.iter().copied().filter(|name| *name != winner).collect();

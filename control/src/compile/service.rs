@@ -49,7 +49,9 @@ impl Context {
             ));
         }
         if port.proto == Proto::UDP && number == self.tunnel_port {
-            return Err(format!("its nodePort {number}/UDP is the port of the tunnels; {served}"));
+            return Err(format!(
+                "its nodePort {number}/UDP is the port of the tunnels; {served}"
+            ));
         }
         Ok(Some((port.proto, number)))
     }

@@ -56,7 +56,9 @@ impl Taken {
         });
         // Whatever lies inside begins at the range's base or after it, and the first that does comes first.
         let inside = || self.all.range((range.is_v4(), *range)..).next();
-        let found = around.or_else(inside).filter(|((_, prefix), _)| prefix.covers(range) || range.covers(prefix));
+        let found = around
+            .or_else(inside)
+            .filter(|((_, prefix), _)| prefix.covers(range) || range.covers(prefix));
         found.map(|((_, prefix), what)| (*prefix, *what))
     }
 }

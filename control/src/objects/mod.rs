@@ -68,8 +68,10 @@ pub fn decode(kind: Kind, mut value: Value) -> Decoded {
             .map(|record| Object::Slice(Arc::new(record))),
         Kind::NetworkPolicy => {
             let unknown = policy_fields::unknown(&value);
-            read(value, kind, &mut faults, |o: &mut policy::NetworkPolicy| &mut o.metadata)
-                .map(|o| Object::Policy(Arc::new(policy::convert(o, unknown, &mut faults))))
+            read(value, kind, &mut faults, |o: &mut policy::NetworkPolicy| {
+                &mut o.metadata
+            })
+            .map(|o| Object::Policy(Arc::new(policy::convert(o, unknown, &mut faults))))
         }
     };
     let usable = faults.0.iter().all(|fault| fault.left_out.is_some());

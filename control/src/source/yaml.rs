@@ -236,7 +236,10 @@ impl Builder {
                 let adds = node.size.saturating_mul(VALUE).saturating_add(node.bytes);
                 self.aliased = self.aliased.saturating_add(adds);
                 if self.aliased > self.limits.aliased {
-                    let text = format!("aliases stand for more than {} KiB; write out what is needed", self.limits.aliased / 1024);
+                    let text = format!(
+                        "aliases stand for more than {} KiB; write out what is needed",
+                        self.limits.aliased / 1024
+                    );
                     return Err(YamlError { place, text });
                 }
                 self.add(place, node)

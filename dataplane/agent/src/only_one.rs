@@ -39,7 +39,9 @@ impl OnlyOne {
         let lock = loop {
             match bind(name) {
                 Ok(lock) => break lock,
-                Err(err) if err.kind() != ErrorKind::AddrInUse => bail!("cannot tell whether another agent runs here: {err}"),
+                Err(err) if err.kind() != ErrorKind::AddrInUse => {
+                    bail!("cannot tell whether another agent runs here: {err}")
+                }
                 Err(_) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(20)),
                 Err(_) => bail!(
                     "another agent serves this network namespace already{}; one can, as sluice0 and the uplink's program are there once. Stop it first",
@@ -63,7 +65,9 @@ fn bind(name: &str) -> Result<UnixDatagram, Error> {
 fn holder(name: &str) -> Option<String> {
     let sockets = std::fs::read_to_string("/proc/thread-self/net/unix").ok()?;
     let before = format!(" @{name}: ");
-    sockets.lines().find_map(|line| Some(line.split_once(&before)?.1.escape_debug().to_string()))
+    sockets
+        .lines()
+        .find_map(|line| Some(line.split_once(&before)?.1.escape_debug().to_string()))
 }
 
 #[cfg(test)]
@@ -78,7 +82,10 @@ mod tests {
         let take = |uplink, socket| OnlyOne::named(&name, uplink, Path::new(socket), Duration::ZERO);
         let first = take("eth1", "/run/a.sock").unwrap();
         let text = take("eth2", "/run/b.sock").unwrap_err().to_string();
-        assert!(text.contains(&format!("(pid {pid}, uplink eth1, socket /run/a.sock)")), "{text}");
+        assert!(
+            text.contains(&format!("(pid {pid}, uplink eth1, socket /run/a.sock)")),
+            "{text}"
+        );
         drop(first);
         let _second = take("eth2", &socket).unwrap();
         let text = take("eth1", "/run/a.sock").unwrap_err().to_string();

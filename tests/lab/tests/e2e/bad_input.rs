@@ -139,19 +139,30 @@ fn an_unknown_key_of_the_configuration_is_named_with_the_nearest_valid_one() {
 fn a_second_agent_is_refused_by_name_and_costs_the_first_nothing() {
     in_lab(&two_nodes(), |lab| {
         let node = lab.node("node-a").unwrap();
-        let links = || node.run(&["ip", "-json", "-details", "link", "show", "sluice0"]).unwrap().stdout;
+        let links = || {
+            node.run(&["ip", "-json", "-details", "link", "show", "sluice0"])
+                .unwrap()
+                .stdout
+        };
         let before = links();
         let first = std::fs::read_to_string(lab.dir().join("node-a.yaml")).unwrap();
-        let other = first.replace("node-a.sock", "second.sock").replace("-node-a", "-second");
+        let other = first
+            .replace("node-a.sock", "second.sock")
+            .replace("-node-a", "-second");
         assert_ne!(first, other);
         let file = lab.dir().join("second.yaml");
         for text in [&other, &first] {
             std::fs::write(&file, text).unwrap();
-            let second = node.sluice_alone(&["run", "--config", &file.to_string_lossy()]).unwrap();
+            let second = node
+                .sluice_alone(&["run", "--config", &file.to_string_lossy()])
+                .unwrap();
             assert!(!second.ok(), "{second}");
             let said = format!("{}{}", second.stdout, second.stderr);
             let holder = format!("pid {}, uplink eth0", node.agent_pid().unwrap());
-            assert!(said.contains("another agent serves this network namespace") && said.contains(&holder), "{said}");
+            assert!(
+                said.contains("another agent serves this network namespace") && said.contains(&holder),
+                "{said}"
+            );
         }
         assert_eq!(links(), before, "the host's tap has the queues that it had");
         all_works(lab);
