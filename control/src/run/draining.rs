@@ -47,7 +47,10 @@ mod tests {
     use sluice_lb::{SchedulerKind, Service, ServiceName, ServiceSpec};
     use sluice_wire::Addr;
 
-    fn services(all: &[(u32, &str, &[(u32, u16)])]) -> Services {
+    /// Slot and name of a service, slot and weight of each endpoint.
+    type Given<'a> = (u32, &'a str, &'a [(u32, u16)]);
+
+    fn services(all: &[Given<'_>]) -> Services {
         let mut out = Services::default();
         for (slot, name, endpoints) in all {
             let endpoint = |(slot, weight): &(u32, u16)| Endpoint {
@@ -81,7 +84,7 @@ mod tests {
             draining.of(ServiceSlot(service)).map(|e| e.slot.0).collect()
         };
         let mut now = services(&[(0, "web", &[(1, 100), (2, 100), (3, 100)]), (1, "db", &[(9, 100)])]);
-        let mut step = |draining: &mut Draining, all: &[(u32, &str, &[(u32, u16)])]| {
+        let mut step = |draining: &mut Draining, all: &[Given<'_>]| {
             let next = services(all);
             draining.follow(&now, &next);
             now = next;

@@ -107,13 +107,13 @@ pub(super) fn services(
     if let Some(wanted) = wanted.filter(|_| rows.is_empty()) {
         let all = services.iter().map(|(_, service)| service.name());
         let all = all.map(|name| format!("{}/{}", name.namespace, name.name)).collect();
-        return Err(format!("no service {} is served; {}", shown(wanted), there_are(all)));
+        return Err(format!("no service {} is served; {}", shown(wanted), there_are(&all)));
     }
     Ok(joined(rows))
 }
 
 /// What could have been meant.
-fn there_are(all: BTreeSet<String>) -> String {
+fn there_are(all: &BTreeSet<String>) -> String {
     const MOST: usize = 8;
     if all.is_empty() {
         return "there is none at all  (sluice status)".to_owned();
@@ -230,7 +230,7 @@ pub(super) fn policies(parts: &Parts, wanted: Option<&str>) -> Result<Vec<Policy
         return Err(format!(
             "no pod {} is attached to this node; {}",
             shown(wanted),
-            there_are(attached)
+            there_are(&attached)
         ));
     }
     rows.sort_by(|a: &PolicyRow, b| a.pod.cmp(&b.pod));
