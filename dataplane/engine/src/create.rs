@@ -2,6 +2,7 @@
 //! worker is first, that one's decision holds.
 
 use crate::action::Way;
+use crate::ask::is_bare_reset;
 use crate::classify::{Ingress, Item};
 use crate::decide::{Refusal, Target};
 use crate::engine::Context;
@@ -17,7 +18,11 @@ impl Engine {
     pub(crate) fn create(&mut self, cx: Context<'_>, item: &Item, deps: &mut Deps) -> Result<Option<Found>, Refusal> {
         let tuple = item.parsed.tuple;
         let entropy = self.random();
+        if is_bare_reset(item) {
+            return Err(Refusal::Drop(DropReason::NoConnection));
+        }
         let (service, choice, via) = match cx.target(&tuple, deps)? {
+            Target::Plain if cx.may_be_of_a_service(item, deps) => return Err(Refusal::AskClient),
             Target::Plain => (None, None, None),
             Target::Service(service, via) => {
                 let choice = self.pick(cx, service, item, entropy)?;

@@ -20,6 +20,8 @@ pub(crate) enum Refusal {
     Tell(DropReason, IcmpError),
     /// It waits until this neighbour is known.
     Hold(Addr),
+    /// An endpoint speaks in no known connection: its client is asked.
+    AskClient,
 }
 
 impl From<DropReason> for Refusal {

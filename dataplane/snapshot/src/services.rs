@@ -1,5 +1,6 @@
 //! Service addresses and what stands behind them.
 
+use crate::EndpointIndex;
 use hashbrown::{HashMap, HashSet};
 use sluice_lb::{Frontend, Service, ServiceSlot};
 use sluice_wire::{Addr, Proto};
@@ -13,6 +14,7 @@ pub struct Services {
     node_ports: HashMap<(Proto, u16, bool), ServiceSlot>,
     addresses: HashSet<Addr>,
     slots: Vec<Option<Arc<Service>>>,
+    endpoints: EndpointIndex,
 }
 
 impl Services {
@@ -35,6 +37,16 @@ impl Services {
     /// which stays.
     pub fn add_node_port(&mut self, proto: Proto, port: u16, v4: bool, slot: ServiceSlot) -> bool {
         *self.node_ports.entry((proto, port, v4)).or_insert(slot) == slot
+    }
+
+    /// Says who stands behind which TCP service, usable or not.
+    pub fn set_endpoints(&mut self, endpoints: EndpointIndex) {
+        self.endpoints = endpoints;
+    }
+
+    /// Who stands behind which TCP service, usable or not.
+    pub fn endpoints(&self) -> &EndpointIndex {
+        &self.endpoints
     }
 
     /// The service behind a frontend.

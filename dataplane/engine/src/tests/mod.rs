@@ -5,6 +5,7 @@ mod packet;
 mod world;
 
 mod connections;
+mod endpoint_first;
 mod icmp;
 mod neighbours;
 mod no_allocation;
