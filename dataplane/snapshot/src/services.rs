@@ -15,6 +15,8 @@ pub struct Services {
     addresses: HashSet<Addr>,
     slots: Vec<Option<Arc<Service>>>,
     endpoints: EndpointIndex,
+    /// The first address that each became reachable by.
+    names: HashMap<ServiceSlot, Addr>,
 }
 
 impl Services {
@@ -30,6 +32,7 @@ impl Services {
     /// Makes a service reachable; false when the frontend is another's already, which stays.
     pub fn add_frontend(&mut self, frontend: Frontend, slot: ServiceSlot) -> bool {
         self.addresses.insert(frontend.addr);
+        self.names.entry(slot).or_insert(frontend.addr);
         *self.frontends.entry(frontend).or_insert(slot) == slot
     }
 
@@ -57,6 +60,11 @@ impl Services {
     /// The service behind a node port.
     pub fn node_port(&self, proto: Proto, port: u16, v4: bool) -> Option<&Arc<Service>> {
         self.get(*self.node_ports.get(&(proto, port, v4))?)
+    }
+
+    /// The address of the service in this slot.
+    pub fn address_of(&self, slot: ServiceSlot) -> Option<Addr> {
+        self.names.get(&slot).copied()
     }
 
     /// Whether any service has this address.

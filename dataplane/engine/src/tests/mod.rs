@@ -6,6 +6,7 @@ mod world;
 
 mod connections;
 mod endpoint_first;
+mod host_corners;
 mod icmp;
 mod neighbours;
 mod no_allocation;

@@ -395,6 +395,7 @@ fn node() -> Node {
         outside_v4: Some(NODE.addr(true)),
         outside_v6: Some(NODE.addr(false)),
         cluster_prefixes: [prefix("10.244.0.0/16"), prefix("fd00:244::/48")].into_iter().collect(),
+        service_prefixes: sluice_snapshot::Prefixes::default(),
         host_port: HOST,
         uplink_port: UPLINK,
         masquerade_ports: (40000, 40099),
