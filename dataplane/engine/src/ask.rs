@@ -8,7 +8,7 @@
 //! from the client's side; to the others it sends resets without ACK, which are let nowhere without a record.
 
 use crate::action::Way;
-use crate::classify::Item;
+use crate::classify::{Ingress, Item};
 use crate::engine::Context;
 use crate::{Egress, Engine, Frame};
 use sluice_mem::Pools;
@@ -37,7 +37,15 @@ impl Context<'_> {
             .endpoints()
             .contains((tuple.dst, tuple.dport));
         let opens = item.parsed.tcp_flags & (tcp_flags::SYN | tcp_flags::ACK) == tcp_flags::SYN;
-        !to_endpoint && !opens && matches!(self.route(tuple.dst, &mut Deps::default()), Ok(Way::Port(_)))
+        let client = self.route(tuple.dst, &mut Deps::default());
+        let host = client == Ok(Way::Port(self.snapshot.parts.node.host_port));
+        // The node's answers to others than pods would not come past us.
+        let asks = match item.ingress {
+            Ingress::Pod | Ingress::Tunnel(_) => true,
+            Ingress::Host => !host,
+            Ingress::Outside => false,
+        };
+        !to_endpoint && !opens && asks && matches!(client, Ok(Way::Port(_)))
     }
 
     /// Whether what is decided for the packet may not hold for others of its flow: an endpoint's are told apart by flags.

@@ -2,7 +2,7 @@
 
 use super::bench::{Bench, Sent, expect_at_pod, expect_in_tunnel};
 use super::packet::{ACK, End, FIN, L4, Packet, RST, SYN};
-use super::world::{A, B, BASE, HOST, REMOTE, SERVICE, UPLINK, Who, World};
+use super::world::{A, B, BASE, HOST, NODE, OTHER_NODE, REMOTE, ROUTER_MAC, SERVICE, UPLINK, UPLINK_MAC, Who, World};
 use proptest::prelude::*;
 use sluice_wire::{DropReason, tcp_flags};
 
@@ -93,6 +93,15 @@ fn the_node_is_asked_as_a_client_too() {
     let sent = bench.pod_sends(B, &data((B.addr(true), 8080), client));
     assert!(sent.iter().all(|s| s.port == HOST));
     assert_eq!(asked(&sent), [(B.addr(true), 8080), (SERVICE.addr(true), 80)]);
+}
+
+#[test]
+fn the_node_is_not_asked_about_connections_that_were_masqueraded() {
+    // The endpoint is the host of another node; the kernel would answer it past us.
+    let mut bench = serving(&[OTHER_NODE]);
+    let told = data((OTHER_NODE.addr(true), 8080), (NODE.addr(true), 40001));
+    let frame = told.between(ROUTER_MAC, UPLINK_MAC).frame();
+    bench.refused(UPLINK, &frame, DropReason::NoConnection);
 }
 
 #[test]
