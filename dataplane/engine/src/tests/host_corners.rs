@@ -64,9 +64,9 @@ fn others_are_served_by_the_node_itself_under_the_services_address() {
                 let answer = reply.clone().from(via).to(client);
                 let sent = bench.host_sends(&reply);
                 if host {
-                    expect_at_host(&sent, answer)
+                    expect_at_host(&sent, answer);
                 } else {
-                    expect_outside(&sent, answer)
+                    expect_outside(&sent, answer);
                 }
             }
         }
@@ -110,9 +110,9 @@ fn the_host_of_another_node_serves_as_somebody_outside() {
             let answer = reply.clone().from(packet.dst).to(client);
             let sent = bench.outside_sends(&reply);
             if from_pod {
-                expect_at_pod(&sent, A, answer.hop())
+                expect_at_pod(&sent, A, answer.hop());
             } else {
-                expect_at_host(&sent, answer)
+                expect_at_host(&sent, answer);
             }
         }
     }
