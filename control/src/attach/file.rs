@@ -9,13 +9,20 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 const NAME: &str = "attachments.json";
+/// Format of the file: another one is refused whole, as half of it may mean something else.
+const VERSION: u32 = 1;
 /// Larger files are not ours.
 const LARGEST: u64 = 16 << 20;
+
+/// What every format has.
+#[derive(Deserialize)]
+struct Head {
+    version: u32,
+}
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Contents {
-    /// Format of the file.
     version: u32,
     /// Boot in which it was written: namespaces do not outlive it, and their numbers are given anew.
     boot: String,
@@ -48,13 +55,17 @@ pub fn load(state_dir: &Path) -> Result<Vec<Attachment>, String> {
     if bytes.len() as u64 > LARGEST {
         return Err(damaged(format!("it is larger than {} MiB", LARGEST >> 20)));
     }
-    let contents: Contents = serde_json::from_slice(&bytes).map_err(|err| damaged(err.to_string()))?;
-    if contents.version != 1 {
-        return Err(damaged(format!(
-            "its version is {}, and this agent reads version 1",
-            contents.version
-        )));
+    let head: Head = serde_json::from_slice(&bytes).map_err(|err| damaged(err.to_string()))?;
+    if head.version != VERSION {
+        return Err(format!(
+            "{} was written by another release: its version is {}, and this agent reads version {VERSION}. It lists the attached \
+             pods. Start the release that wrote it, or move the file away and attach the pods again (restart them, or `sluice \
+             attach` each)",
+            path.display(),
+            head.version
+        ));
     }
+    let contents: Contents = serde_json::from_slice(&bytes).map_err(|err| damaged(err.to_string()))?;
     for attachment in &contents.attachments {
         check_interface(&attachment.interface).map_err(damaged)?;
     }
@@ -74,7 +85,7 @@ pub fn save<'a>(state_dir: &Path, attachments: impl Iterator<Item = &'a Attachme
     let path = state_dir.join(NAME);
     let boot = crate::kernel::ports::boot_id()?;
     let contents = Contents {
-        version: 1,
+        version: VERSION,
         boot,
         attachments: attachments.cloned().collect(),
     };

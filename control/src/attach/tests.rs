@@ -198,8 +198,17 @@ fn a_list_of_an_earlier_boot_is_empty_and_a_damaged_one_is_an_error() {
             "{cut}: {error}"
         );
     }
-    std::fs::write(&file, whole.replace("\"version\": 1", "\"version\": 2")).unwrap();
-    assert!(load(&dir.0).unwrap_err().contains("version is 2"));
+    // Of a later release, whatever else is in it; the file stays as it is.
+    for more in ["", ", \"more\": [1]"] {
+        let later = whole.replace("\"version\": 1", &format!("\"version\": 2{more}"));
+        std::fs::write(&file, &later).unwrap();
+        let error = load(&dir.0).unwrap_err();
+        assert!(
+            error.contains("version is 2") && error.contains("another release"),
+            "{error}"
+        );
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), later);
+    }
     std::fs::write(&file, whole.replace("eth0", "../x")).unwrap();
     assert!(load(&dir.0).unwrap_err().contains("interface name"));
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();

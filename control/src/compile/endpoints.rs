@@ -46,6 +46,19 @@ pub(super) fn usable<'a>(slices: &'a [Arc<SliceRecord>], name: &str, proto: Prot
         .collect()
 }
 
+/// Address and port of everything that the slices list for one port and family, in whatever state: who no longer gets new
+/// connections may still have old ones. In order, each once.
+pub(super) fn listed(slices: &[Arc<SliceRecord>], name: &str, proto: Proto, v4: bool) -> Vec<(Addr, u16)> {
+    let fitting = slices.iter().filter(|slice| slice.v4 == v4).flat_map(|slice| {
+        let ports = slice.ports.iter().filter(|p| p.name == name && p.proto == proto);
+        ports.flat_map(|port| slice.endpoints.iter().map(|endpoint| (endpoint.addr, port.port)))
+    });
+    let mut all: Vec<_> = fitting.collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
 fn candidate(endpoint: &SliceEndpoint, port: u16) -> Candidate<'_> {
     Candidate {
         addr: endpoint.addr,
@@ -100,6 +113,8 @@ mod tests {
         let going = [slice(80, &[(2, LINGERING), (3, STARTING), (4, DYING)])];
         assert_eq!(chosen(&going), [(2, 80)]);
         assert_eq!(chosen(&[slice(80, &[(3, STARTING)])]), []);
+        let everybody = listed(&mixed, "http", Proto::TCP, true);
+        assert_eq!(everybody, [1, 2, 3].map(|last| (Addr::v4([10, 0, 0, last]), 80)));
     }
 
     #[test]

@@ -289,7 +289,7 @@ impl Pass<'_> {
             .underlay
             .addresses
             .iter()
-            .filter(|(_, addr)| !is_link_local(*addr))
+            .filter(|(_, addr)| addr.is_v4() || !is_link_local(*addr))
         {
             self.out.insert_route(Prefix::host(*addr), Route::Host);
         }

@@ -104,7 +104,10 @@ impl Compiler {
         let mut frontends = self.services.frontends.clone();
         frontends.retain(|frontend| {
             let own = node.addresses.contains(&frontend.addr);
-            if own {
+            if own && node.in_services(frontend.addr) {
+                let text = "is an address of this node, too: its own pods and programs meet what listens there";
+                reports.push(Report::info(format!("service address {frontend}"), text));
+            } else if own {
                 let text = "is an address of this node, which keeps it: choose one from the service ranges";
                 reports.push(Report::warning(format!("service address {frontend}"), text));
             }

@@ -26,6 +26,7 @@ pub(super) fn node(inputs: &Inputs<'_>, cluster: &Cluster<'_>, fib: &Fib<'_>) ->
         outside_v4: outside(fib, true),
         outside_v6: outside(fib, false),
         cluster_prefixes: cluster.prefixes.iter().copied().collect(),
+        service_prefixes: settings.service_cidrs.iter().copied().collect(),
         host_port: inputs.host.slot,
         uplink_port: inputs.uplink.slot,
         masquerade_ports: settings.masquerade_ports,

@@ -1,6 +1,6 @@
 //! Decides what one Service object becomes: a slot for each port and family, with its endpoints. It never compares it with other services.
 
-use super::endpoints::usable;
+use super::endpoints::{listed, usable};
 use super::inputs::Settings;
 use super::result::{Report, SlotKeeper};
 use super::slots::Slots;
@@ -117,6 +117,8 @@ pub(super) struct PortOut {
     pub(super) service: Arc<Service>,
     pub(super) frontends: Vec<Frontend>,
     pub(super) node_port: Option<(Proto, u16)>,
+    /// Who may have connections of a TCP service, usable or not.
+    pub(super) listed: Vec<(Addr, u16)>,
 }
 
 impl PortOut {
@@ -271,6 +273,11 @@ fn compile_port(
             proto: port.proto,
         }],
         node_port: None,
+        listed: if port.proto == Proto::TCP {
+            listed(slices, &port.name, port.proto, v4)
+        } else {
+            Vec::new()
+        },
     }
 }
 

@@ -2,12 +2,12 @@
 
 use super::cluster::covering;
 use super::result::{Report, SlotKeeper};
-use super::service::{Context, Memo, Numbers};
+use super::service::{Context, Memo, Numbers, PortOut};
 use crate::model::{Name, Store};
 use crate::objects::proto_name;
 use sluice_lb::Frontend;
-use sluice_snapshot::{Prefix, Services};
-use sluice_wire::Proto;
+use sluice_snapshot::{EndpointIndex, Prefix, Services};
+use sluice_wire::{Addr, Proto};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -16,6 +16,7 @@ pub(super) struct ServicesMemo {
     numbers: Numbers,
     memos: BTreeMap<Name, Memo>,
     made_for: Option<(u64, Context, Vec<Prefix>)>,
+    endpoints: EndpointIndex,
     pub(super) services: Arc<Services>,
     pub(super) frontends: Vec<Frontend>,
     pub(super) node_ports: Vec<(Proto, u16)>,
@@ -28,6 +29,7 @@ impl ServicesMemo {
             numbers: Numbers::new(keeper),
             memos: BTreeMap::new(),
             made_for: None,
+            endpoints: EndpointIndex::default(),
             services: Arc::default(),
             frontends: Vec::new(),
             node_ports: Vec::new(),
@@ -57,18 +59,54 @@ impl ServicesMemo {
                     let old_ports = old.map(|memo| memo.ports).unwrap_or_default();
                     let memo = Memo::compile(record, slices, &context, &mut self.numbers, &old_ports);
                     self.numbers.release(&old_ports, &memo.ports);
+                    self.list(&old_ports, &memo.ports);
                     memo
                 }
             };
             self.memos.insert(name.clone(), memo);
         }
-        before.values().for_each(|gone| self.numbers.release(&gone.ports, &[]));
+        for gone in before.values() {
+            self.numbers.release(&gone.ports, &[]);
+            self.list(&gone.ports, &[]);
+        }
         self.assemble(cluster);
         self.made_for = Some((revision, context, cluster.to_vec()));
     }
 
+    /// Brings the index of endpoints from what a service was to what it is, by the difference.
+    fn list(&mut self, before: &[PortOut], after: &[PortOut]) {
+        let lacks = |ports: &[PortOut], one: &PortOut, pair: &(Addr, u16)| {
+            let same = |other: &&PortOut| other.slot == one.slot && other.frontends == one.frontends;
+            ports
+                .iter()
+                .find(same)
+                .is_none_or(|other| other.listed.binary_search(pair).is_err())
+        };
+        let walk = |ports: &[PortOut], others: &[PortOut], mut change: Box<dyn FnMut(_, _, _) + '_>| {
+            for port in ports {
+                for pair in port.listed.iter().filter(|pair| lacks(others, port, pair)) {
+                    port.frontends
+                        .iter()
+                        .for_each(|frontend| change(*pair, port.slot, *frontend));
+                }
+            }
+        };
+        let index = &mut self.endpoints;
+        walk(
+            before,
+            after,
+            Box::new(|pair, slot, _: Frontend| index.remove(pair, slot)),
+        );
+        walk(
+            after,
+            before,
+            Box::new(|pair, slot, frontend| index.add(pair, slot, frontend)),
+        );
+    }
+
     fn assemble(&mut self, cluster: &[Prefix]) {
         let mut services = Services::default();
+        services.set_endpoints(self.endpoints.clone());
         let mut owners: HashMap<Frontend, &Name> = HashMap::new();
         let mut node_port_owners: HashMap<(Proto, u16, bool), &Name> = HashMap::new();
         self.reports.clear();

@@ -8,6 +8,7 @@ pub mod pod;
 pub mod ports;
 mod requests;
 pub mod rps;
+pub mod silence;
 pub mod sysctl;
 pub mod underlay;
 

@@ -3,7 +3,9 @@
 use super::control::Control;
 use crate::compile::{AttachedPod, Compiled, HostPort, Inputs, Report, Severity, Steering, Underlay};
 use crate::kernel::host::HostPlan;
+use crate::kernel::silence::SilentPorts;
 use sluice_snapshot::Parts;
+use sluice_wire::Proto;
 use std::time::Instant;
 
 impl Control {
@@ -41,7 +43,15 @@ impl Control {
         let plan = self.host_plan(&compiled.parts, compiled.pod_mtu);
         self.publish(compiled.parts);
         self.complete = true;
+        let silent = self.silent_ports(&compiled.steering);
         self.steer(compiled.steering).await;
+        self.silence.apply(&silent).await;
+        let missing = self.silence.missing();
+        self.reports.extend(missing.map(|text| Report {
+            severity: Severity::Warning,
+            object: "node".to_owned(),
+            text: text.to_owned(),
+        }));
         let applied = self.host.apply(&plan).await;
         self.trouble("host interface", applied);
         let kept = self.neighbours.keep(&compiled.wanted_neighbours).await;
@@ -98,6 +108,16 @@ impl Control {
             self.steered = Some(steering);
         }
         self.trouble("uplink", done);
+    }
+
+    fn silent_ports(&self, steering: &Steering) -> SilentPorts {
+        let owned = &self.settings.owned_ports;
+        let of = |proto| {
+            let node_ports = steering.node_ports.iter().filter(move |(p, _)| *p == proto);
+            owned.iter().copied().chain(node_ports.map(|(_, port)| (*port, *port)))
+        };
+        let tunnel = self.settings.compile.tunnel_port;
+        SilentPorts::new(of(Proto::TCP), of(Proto::UDP).chain([(tunnel, tunnel)]))
     }
 
     fn host_plan(&self, parts: &Parts, mtu: u16) -> HostPlan {

@@ -12,6 +12,7 @@ use crate::compile::{AttachedPod, Compiler, Report, Steering, Underlay};
 use crate::kernel::host::Host;
 use crate::kernel::neighbours::Neighbours;
 use crate::kernel::ports::Reserved;
+use crate::kernel::silence::Silence;
 use crate::model::Store;
 use crate::source::{Event, Manifests};
 use nix::fcntl::Flock;
@@ -64,6 +65,7 @@ pub(super) struct Control {
     /// Attachments of the last run that are not taken up (yet), and why not.
     pub(super) saved: Vec<(Attachment, Option<String>)>,
     pub(super) host: Host,
+    pub(super) silence: Silence,
     pub(super) rates: Rates,
     pub(super) slow: SlowPods,
     pub(super) draining: Draining,
@@ -114,6 +116,7 @@ impl Control {
             attachments: Attachments::default(),
             saved: saved.into_iter().map(|attachment| (attachment, None)).collect(),
             host,
+            silence: Silence::default(),
             rates: Rates::default(),
             slow: SlowPods::default(),
             draining: Draining::default(),
@@ -235,6 +238,7 @@ impl Control {
         let recheck = seconds.is_multiple_of(HOST_EVERY);
         if recheck {
             self.host.recheck();
+            self.silence.recheck();
         }
         if recheck || !self.troubles.is_empty() || !self.adopted {
             self.touch();
@@ -299,7 +303,11 @@ impl Control {
         self.stop.ready.store(false, Ordering::Relaxed);
         drop(self.stop.socket);
         self.neighbours.cleanup().await;
-        for result in [self.host.cleanup().await, self.stop.reserved.release()] {
+        for result in [
+            self.host.cleanup().await,
+            self.silence.remove().await,
+            self.stop.reserved.release(),
+        ] {
             if let Err(text) = result {
                 tracing::warn!("while stopping: {text}");
             }

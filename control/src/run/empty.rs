@@ -26,6 +26,7 @@ pub fn empty_parts() -> Parts {
             outside_v4: None,
             outside_v6: None,
             cluster_prefixes: Prefixes::default(),
+            service_prefixes: Prefixes::default(),
             host_port: NO_PORT,
             uplink_port: NO_PORT,
             masquerade_ports: (0, 0),

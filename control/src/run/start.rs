@@ -43,6 +43,8 @@ pub struct ControlSettings {
     pub host_port: HostPort,
     /// The port of the uplink.
     pub uplink_port: UplinkPort,
+    /// First and last of the ports that are ours for masquerading, without those that the host used already.
+    pub owned_ports: Vec<(u16, u16)>,
 }
 
 /// Why control could not be started; a text for a person.

@@ -252,6 +252,7 @@ impl Node {
                 scope: uplink.1,
                 caps: uplink.2,
             },
+            owned_ports: vec![(40_000, 65_535)],
         };
         let publisher = Publisher::new(Snapshot::first(empty_parts()));
         let subscriber = publisher.subscribe();

@@ -4,7 +4,9 @@ use crate::render;
 use crate::world::World;
 use proptest::prelude::*;
 use sluice_control::compile::{Compiled, Report, Severity};
-use sluice_snapshot::Snapshot;
+use sluice_snapshot::{EndpointIndex, Snapshot};
+use sluice_wire::Addr;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 const NODES: &str = "
@@ -88,8 +90,54 @@ proptest! {
         }
         // What was deleted or changed in between is put back.
         manifests.iter().for_each(|(file, text)| other.write(file, text));
-        prop_assert_eq!(render::everything(&other.compile().unwrap()), want);
+        let compiled = other.compile().unwrap();
+        prop_assert_eq!(render::everything(&compiled), want);
+        prop_assert_eq!(listed(&compiled), listed(&plain.compile().unwrap()));
     }
+}
+
+/// Every endpoint, with what it stands behind.
+fn listed(compiled: &Compiled) -> BTreeMap<(Addr, u16), Vec<(Addr, u16)>> {
+    let index = compiled.parts.services.endpoints();
+    let empty = EndpointIndex::default();
+    let names = |endpoint| index.frontends(endpoint).map(|f| (f.addr, f.port));
+    let row = |endpoint| {
+        let mut names: Vec<_> = names(endpoint).collect();
+        names.sort_unstable();
+        (endpoint, names)
+    };
+    index.joined_or_left(&empty).map(row).collect()
+}
+
+#[test]
+fn an_endpoint_is_listed_with_its_services_as_long_as_a_slice_names_it() {
+    let mut world = world();
+    let manifests = manifests();
+    manifests.iter().for_each(|(file, text)| world.write(file, text));
+    let addr = |text: &str| crate::world::addr(text);
+    let first = world.compile().unwrap();
+    let all = listed(&first);
+    assert_eq!(all.len(), 8);
+    assert_eq!(all[&(addr("10.244.1.6"), 8080)], [(addr("10.96.0.10"), 80)]);
+
+    // Not ready: no new connections, which changes no service that has another endpoint; but old ones go on.
+    let (file, text) = manifests.iter().find(|(file, _)| file == "s1.yaml").unwrap();
+    let drains = text.replace(
+        "[10.244.1.6]}",
+        "[10.244.1.6], conditions: {ready: false, serving: true, terminating: true}}",
+    );
+    assert_ne!(&drains, text);
+    world.write(file, &drains);
+    let second = world.compile().unwrap();
+    assert_eq!(listed(&second), all);
+
+    world.write(file, &drains.replace("10.244.1.6", "10.244.1.77"));
+    let third = world.compile().unwrap();
+    let now = listed(&third);
+    assert!(!now.contains_key(&(addr("10.244.1.6"), 8080)));
+    assert_eq!(now[&(addr("10.244.1.77"), 8080)], [(addr("10.96.0.10"), 80)]);
+    // Nothing but who is listed differs, and that is worth a generation.
+    assert!(Snapshot::first(second.parts).successor(third.parts).is_some());
 }
 
 #[test]

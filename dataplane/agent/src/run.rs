@@ -59,6 +59,10 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
         pins: config.bpffs.clone(),
         tunnel_port: config.vxlan.port,
     };
+    let owned_ports = (0..=u16::MAX)
+        .filter(|port| outside.owns(*port))
+        .map(|port| (port, port))
+        .collect();
     let uplink = Uplink::load(spec, &small, &large, &outside)?;
     let shared = Arc::new(Shared::new(
         config.memory.connections,
@@ -74,7 +78,7 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
         scope: UPLINK_SCOPE,
         caps: Caps::default(),
     };
-    let settings = control_settings(config, host, uplink_port);
+    let settings = control_settings(config, host, uplink_port, owned_ports);
     let publisher = Publisher::new(Snapshot::first(empty_parts()));
     let (resolve, wanted) = bounded(256);
     let (workers, crossing) = spawn(config, clock, &publisher, &shared, (&small, &large), &resolve)?;
@@ -105,7 +109,12 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn control_settings(config: &Config, host_port: HostPort, uplink_port: UplinkPort) -> ControlSettings {
+fn control_settings(
+    config: &Config,
+    host_port: HostPort,
+    uplink_port: UplinkPort,
+    owned_ports: Vec<(u16, u16)>,
+) -> ControlSettings {
     ControlSettings {
         compile: Settings {
             node_name: config.node.clone(),
@@ -124,6 +133,7 @@ fn control_settings(config: &Config, host_port: HostPort, uplink_port: UplinkPor
         host_interface: HOST_TAP.into(),
         host_port,
         uplink_port,
+        owned_ports,
     }
 }
 

@@ -105,7 +105,12 @@ impl Engine {
         if tuple.src.is_multicast_or_broadcast() {
             return Classified::Dropped(frame, DropReason::SpoofedSource);
         }
-        if is_link_local(tuple.src) || is_link_local(tuple.dst) {
+        // A resolver of the node's own, say, that listens at such an address for the node's pods.
+        let node = &cx.snapshot.parts.node;
+        let host = |addr: Addr| addr.is_v4() && node.addresses.contains(&addr);
+        let src_is_host = ingress == Ingress::Host && host(tuple.src);
+        let dst_is_host = ingress == Ingress::Pod && host(tuple.dst);
+        if is_link_local(tuple.src) && !src_is_host || is_link_local(tuple.dst) && !dst_is_host {
             return Classified::Dropped(frame, DropReason::LinkLocal);
         }
         if parsed.fragment {

@@ -2,6 +2,7 @@
 //! worker is first, that one's decision holds.
 
 use crate::action::Way;
+use crate::ask::is_bare_reset;
 use crate::classify::{Ingress, Item};
 use crate::decide::{Refusal, Target};
 use crate::engine::Context;
@@ -17,7 +18,11 @@ impl Engine {
     pub(crate) fn create(&mut self, cx: Context<'_>, item: &Item, deps: &mut Deps) -> Result<Option<Found>, Refusal> {
         let tuple = item.parsed.tuple;
         let entropy = self.random();
+        if is_bare_reset(item) {
+            return Err(Refusal::Drop(DropReason::NoConnection));
+        }
         let (service, choice, via) = match cx.target(&tuple, deps)? {
+            Target::Plain if cx.may_be_of_a_service(item, deps) => return Err(Refusal::AskClient),
             Target::Plain => (None, None, None),
             Target::Service(service, via) => {
                 let choice = self.pick(cx, service, item, entropy)?;
@@ -29,7 +34,12 @@ impl Engine {
         let way = cx.route(backend.0, deps)?;
         may_begin(cx, item, via.is_some(), backend, way)?;
 
-        let masquerade = cx.masquerade(&tuple, backend.0, via, way);
+        let to_host = way == Way::Port(cx.snapshot.parts.node.host_port);
+        let masquerade = match service {
+            Some(_) if to_host && cx.is_answered_here(tuple.src) => None,
+            Some(service) if to_host => Some(cx.source_to_host(service).ok_or(DropReason::Loop)?),
+            _ => cx.masquerade(&tuple, backend.0, via, way),
+        };
         let record = Record {
             original: tuple,
             reply: sluice_lb::Rewrite::new(tuple, choice.as_ref(), None).reply(),
@@ -44,9 +54,12 @@ impl Engine {
         }
         if matches!(inserted.0, Inserted::ReplyTaken) {
             // The endpoint has another connection that it would answer in the same way: this one needs another source.
-            let (source, outside) = masquerade
-                .or_else(|| cx.own_source(backend.0))
-                .ok_or(DropReason::SnatPortsExhausted)?;
+            let other = || match service {
+                _ if !to_host => cx.own_source(backend.0),
+                Some(service) => cx.source_to_host(service),
+                None => None,
+            };
+            let (source, outside) = masquerade.or_else(other).ok_or(DropReason::SnatPortsExhausted)?;
             inserted = self.insert_from(cx, item, record, choice.as_ref(), (source, outside), entropy);
         }
         match inserted {
@@ -142,7 +155,7 @@ fn may_begin(
         Ingress::Pod | Ingress::Tunnel(_) | Ingress::Outside if tunnel => Err(Refusal::Drop(DropReason::TunnelFromPod)),
         Ingress::Outside if !service => Err(Refusal::Drop(DropReason::NoConnection)),
         Ingress::Tunnel(_) if !service && !local => Err(Refusal::Drop(DropReason::Loop)),
-        Ingress::Host if way == Way::Port(node.host_port) => Err(Refusal::Drop(DropReason::Loop)),
+        Ingress::Host if !service && way == Way::Port(node.host_port) => Err(Refusal::Drop(DropReason::Loop)),
         _ => Ok(()),
     }
 }

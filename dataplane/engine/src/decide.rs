@@ -20,6 +20,8 @@ pub(crate) enum Refusal {
     Tell(DropReason, IcmpError),
     /// It waits until this neighbour is known.
     Hold(Addr),
+    /// An endpoint speaks in no known connection: its client is asked.
+    AskClient,
 }
 
 impl From<DropReason> for Refusal {
@@ -80,16 +82,21 @@ impl Context<'_> {
     pub(crate) fn target(&self, tuple: &Tuple, deps: &mut Deps) -> Result<Target<'_>, Refusal> {
         let parts = &self.snapshot.parts;
         deps.add(dep::address(tuple.dst));
+        let node = &parts.node;
+        let own = node.addresses.contains(&tuple.dst);
+        // Who gives the node the address of a service wants its pods to meet what listens there on the node.
+        if own && node.in_services(tuple.dst) {
+            return Ok(Target::Plain);
+        }
         if let Some(service) = parts.services.lookup(&Frontend::of(tuple)) {
             deps.add(dep::service(service.slot()));
             return Ok(Target::Service(service, FrontendKind::ClusterIp));
         }
         // An external address may be the node's own, with all its other ports.
-        let node = parts.node.addresses.contains(&tuple.dst);
-        if !node && parts.services.is_service_address(tuple.dst) {
+        if !own && (parts.services.is_service_address(tuple.dst) || node.in_services(tuple.dst)) {
             return Err(Refusal::Drop(DropReason::NoServicePort));
         }
-        if node && matches!(tuple.proto, Proto::TCP | Proto::UDP | Proto::SCTP) {
+        if own && matches!(tuple.proto, Proto::TCP | Proto::UDP | Proto::SCTP) {
             deps.add(dep::node_port(tuple.dport));
             if let Some(service) = parts.services.node_port(tuple.proto, tuple.dport, tuple.dst.is_v4()) {
                 deps.add(dep::service(service.slot()));
@@ -201,6 +208,20 @@ impl Context<'_> {
             return node.outside_for(backend).map(|addr| (addr, true));
         }
         node.base_for(backend).map(|addr| (addr, false))
+    }
+
+    /// Whether replies of the node's own processes to this client come back by `sluice0`.
+    pub(crate) fn is_answered_here(&self, client: Addr) -> bool {
+        let node = &self.snapshot.parts.node;
+        node.in_cluster(client) && !node.is_local(client)
+    }
+
+    /// The source of others' connections to a service that the node itself serves: the service's own address, which the node
+    /// routes to `sluice0`. One of the node's own would be dropped by its kernel, and answers to others go past us.
+    pub(crate) fn source_to_host(&self, service: &Service) -> Option<(Addr, bool)> {
+        let node = &self.snapshot.parts.node;
+        let addr = self.snapshot.parts.services.address_of(service.slot())?;
+        (node.in_services(addr) && !node.is_local(addr)).then_some((addr, false))
     }
 
     /// The address that the connection's source becomes, if it may not keep its own; and whether that is the outside one.

@@ -32,6 +32,10 @@ impl Engine {
                 out.resolve(neighbour);
                 return self.hold(cx, pools, item);
             }
+            Refusal::AskClient => {
+                self.ask_client(cx, pools, &item, out);
+                return self.drop_frame(pools, item.frame, DropReason::EndpointFirst);
+            }
             Refusal::Reject(reason) if item.parsed.tuple.proto == Proto::TCP => (reason, None),
             Refusal::Reject(reason) => (reason, Some(IcmpError::PortUnreachable)),
             Refusal::Tell(reason, error) => (reason, Some(error)),

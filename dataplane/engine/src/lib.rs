@@ -3,6 +3,7 @@
 
 mod action;
 mod answer;
+mod ask;
 mod cache;
 mod classify;
 mod connection;

@@ -40,7 +40,9 @@ impl Engine {
                 self.forward(cx, pools, item, &action, out);
             }
             Err(refusal) => {
-                if let Refusal::Drop(reason @ (DropReason::PolicyEgress | DropReason::PolicyIngress)) = refusal {
+                if let Refusal::Drop(reason @ (DropReason::PolicyEgress | DropReason::PolicyIngress)) = refusal
+                    && !cx.is_from_endpoint(&item, &mut deps)
+                {
                     self.remember(cx, &item, deps, Action::drop(reason), Basis::Denial { era });
                 }
                 self.refuse(cx, pools, item, refusal, out);

@@ -1,5 +1,6 @@
 //! Decides what one generation of configuration looks like and how workers get it. It never looks at a packet and never waits.
 
+mod endpoints;
 mod forwarding;
 mod node;
 mod ports;
@@ -9,6 +10,7 @@ mod services;
 mod snapshot;
 mod stamps;
 
+pub use endpoints::EndpointIndex;
 pub use forwarding::{Adjacency, AdjacencyIndex, Forwarding, Link, Peer, PeerSlot, Route};
 pub use node::Node;
 pub use ports::{Caps, Port, PortKind, PortTable};

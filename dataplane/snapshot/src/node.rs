@@ -31,6 +31,8 @@ pub struct Node {
     pub outside_v6: Option<Addr>,
     /// Pod ranges of all nodes of the cluster.
     pub cluster_prefixes: Prefixes,
+    /// Ranges that services' addresses are from: what has no service there is nowhere.
+    pub service_prefixes: Prefixes,
     /// Port of `sluice0`.
     pub host_port: PortSlot,
     /// Port of the uplink.
@@ -53,6 +55,11 @@ impl Node {
     /// Whether `addr` is a pod's anywhere in the cluster.
     pub fn in_cluster(&self, addr: Addr) -> bool {
         self.cluster_prefixes.contains(addr)
+    }
+
+    /// Whether `addr` is from the ranges of services.
+    pub fn in_services(&self, addr: Addr) -> bool {
+        self.service_prefixes.contains(addr)
     }
 
     /// Whether `addr` is this node's own: an interface's or `sluice0`'s.

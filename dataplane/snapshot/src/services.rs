@@ -1,5 +1,6 @@
 //! Service addresses and what stands behind them.
 
+use crate::EndpointIndex;
 use hashbrown::{HashMap, HashSet};
 use sluice_lb::{Frontend, Service, ServiceSlot};
 use sluice_wire::{Addr, Proto};
@@ -13,6 +14,9 @@ pub struct Services {
     node_ports: HashMap<(Proto, u16, bool), ServiceSlot>,
     addresses: HashSet<Addr>,
     slots: Vec<Option<Arc<Service>>>,
+    endpoints: EndpointIndex,
+    /// The first address that each became reachable by.
+    names: HashMap<ServiceSlot, Addr>,
 }
 
 impl Services {
@@ -28,6 +32,7 @@ impl Services {
     /// Makes a service reachable; false when the frontend is another's already, which stays.
     pub fn add_frontend(&mut self, frontend: Frontend, slot: ServiceSlot) -> bool {
         self.addresses.insert(frontend.addr);
+        self.names.entry(slot).or_insert(frontend.addr);
         *self.frontends.entry(frontend).or_insert(slot) == slot
     }
 
@@ -35,6 +40,16 @@ impl Services {
     /// which stays.
     pub fn add_node_port(&mut self, proto: Proto, port: u16, v4: bool, slot: ServiceSlot) -> bool {
         *self.node_ports.entry((proto, port, v4)).or_insert(slot) == slot
+    }
+
+    /// Says who stands behind which TCP service, usable or not.
+    pub fn set_endpoints(&mut self, endpoints: EndpointIndex) {
+        self.endpoints = endpoints;
+    }
+
+    /// Who stands behind which TCP service, usable or not.
+    pub fn endpoints(&self) -> &EndpointIndex {
+        &self.endpoints
     }
 
     /// The service behind a frontend.
@@ -45,6 +60,11 @@ impl Services {
     /// The service behind a node port.
     pub fn node_port(&self, proto: Proto, port: u16, v4: bool) -> Option<&Arc<Service>> {
         self.get(*self.node_ports.get(&(proto, port, v4))?)
+    }
+
+    /// The address of the service in this slot.
+    pub fn address_of(&self, slot: ServiceSlot) -> Option<Addr> {
+        self.names.get(&slot).copied()
     }
 
     /// Whether any service has this address.

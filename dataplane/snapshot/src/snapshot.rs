@@ -137,7 +137,10 @@ impl Snapshot {
         if Arc::ptr_eq(&new, &old.services) {
             return false;
         }
-        let mut changed = false;
+        let mut changed = new.endpoints() != old.services.endpoints();
+        for (addr, _) in new.endpoints().joined_or_left(old.services.endpoints()) {
+            self.stamps.touch(dep::endpoint(addr), self.generation);
+        }
         for i in 0..new.slot_count().max(old.services.slot_count()) {
             let slot = sluice_lb::ServiceSlot(i as u32);
             let same = match (new.get(slot), old.services.get(slot)) {

@@ -10,6 +10,7 @@ const POLICIES: u32 = 4_096;
 const ADDRESSES: u32 = 16_384;
 const ROUTES: u32 = 2_048;
 const NODE_PORTS: u32 = 2_048;
+const ENDPOINTS: u32 = 4_096;
 
 /// Ids of the things that decisions depend on. Id 0 is nothing, and never changes. Buckets are shared by what hashes alike:
 /// that costs a needless second decision now and then, never a stale one.
@@ -21,7 +22,8 @@ pub mod dep {
     const ADDRESS_AT: u32 = POLICY_AT + POLICIES;
     const ROUTE_AT: u32 = ADDRESS_AT + ADDRESSES;
     const NODE_PORT_AT: u32 = ROUTE_AT + ROUTES;
-    pub(super) const COUNT: usize = (NODE_PORT_AT + NODE_PORTS) as usize;
+    const ENDPOINT_AT: u32 = NODE_PORT_AT + NODE_PORTS;
+    pub(super) const COUNT: usize = (ENDPOINT_AT + ENDPOINTS) as usize;
 
     /// A service's endpoints, scheduler or flags.
     pub fn service(slot: ServiceSlot) -> DepId {
@@ -46,6 +48,11 @@ pub mod dep {
     /// The service behind this node port.
     pub fn node_port(port: u16) -> DepId {
         DepId(NODE_PORT_AT + u32::from(port) % NODE_PORTS)
+    }
+
+    /// Whether this address is an endpoint, at whichever port.
+    pub fn endpoint(addr: Addr) -> DepId {
+        DepId(ENDPOINT_AT + bucket(addr, 0, ENDPOINTS))
     }
 
     fn bucket(addr: Addr, salt: u64, buckets: u32) -> u32 {

@@ -133,6 +133,8 @@ drop_reasons! {
     SlowReceiver = 49, Capacity, "slow_receiver":
         "the receiving pod takes longer than its share of a worker's time, and too much waits for it"
         => "See `sluice status` for the pod: fewer firewall rules in it, or a CPU without a worker, make it faster.";
+    EndpointFirst = 50, Expected, "endpoint_first": "a service's endpoint speaks in a connection that is not known (any more); its client is asked about it"
+        => "Nothing after a restart; else the connections of clients that only listen outlive their records (memory.connections).";
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod ids;
 mod mss;
 pub mod ndp;
 mod parse;
+mod probe;
 mod reset;
 pub mod rewrite;
 mod segment;
@@ -33,6 +34,7 @@ pub use parse::{
     Claim, ETH_LEN, Fragment, Glance, Kind, MAX_IP_LEN, Packet, Parsed, Quoted, ethertype, parse, parse_ip,
     parse_quoted, tcp_flags,
 };
+pub use probe::tcp_probe;
 pub use reset::tcp_reset;
 pub use rewrite::Rewrite;
 pub use segment::SegmentPlan;

@@ -74,6 +74,28 @@ pub(crate) fn mount_bpffs() -> Result<()> {
 impl Node<'_> {
     /// Starts the agent without waiting for it.
     pub(crate) fn launch_agent(&self) -> Result<()> {
+        self.launch(&binary("sluice")?, &Map::new(), &[])
+    }
+
+    /// Starts the agent with these variables in its environment, and waits until it is ready.
+    ///
+    /// # Errors
+    /// As [`Node::start_agent`].
+    pub fn start_agent_in(&self, environment: &[(&str, &str)]) -> Result<()> {
+        self.launch(&binary("sluice")?, &Map::new(), environment)?;
+        self.wait_ready()
+    }
+
+    /// Starts the program at `path` as the agent, with `over` laid over its configuration, and waits until it is ready.
+    ///
+    /// # Errors
+    /// As [`Node::start_agent`].
+    pub fn start_other_agent(&self, path: &Path, over: &Map<String, Value>) -> Result<()> {
+        self.launch(path, over, &[])?;
+        self.wait_ready()
+    }
+
+    fn launch(&self, program: &Path, over: &Map<String, Value>, environment: &[(&str, &str)]) -> Result<()> {
         let lab = self.lab;
         let spec = lab.topology().node(&self.name).context("the node left the topology")?;
         ensure!(
@@ -83,14 +105,17 @@ impl Node<'_> {
         );
         ensure!(self.agent().is_none(), "{}: its agent is running already", self.name);
         let file = lab.dir().join(format!("{}.yaml", self.name));
-        let text = crate::manifests::to_yaml(&config(lab.topology(), lab.name(), spec));
+        let mut config = config(lab.topology(), lab.name(), spec);
+        lay_over(&mut config, over);
+        let text = crate::manifests::to_yaml(&config);
         state::replace(&file, text.as_bytes())?;
         let log = File::options().create(true).append(true).open(self.agent_log())?;
-        let mut command = Command::new(binary("sluice")?);
+        let mut command = Command::new(program);
         command
             .arg("run")
             .arg("--config")
             .arg(&file)
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);

@@ -5,6 +5,8 @@ mod packet;
 mod world;
 
 mod connections;
+mod endpoint_first;
+mod host_corners;
 mod icmp;
 mod neighbours;
 mod no_allocation;

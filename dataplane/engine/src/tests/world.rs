@@ -3,8 +3,8 @@
 use sluice_lb::{Endpoint, EndpointSlot, Frontend, SchedulerKind, Service, ServiceName, ServiceSlot, ServiceSpec};
 use sluice_policy::{Cidr, Compiler, Identities, Model, Namespace, Peer as PolicyPeer, Pod, Policy, Rule, Selector};
 use sluice_snapshot::{
-    Adjacency, AdjacencyIndex, Caps, Forwarding, Link, Node, Parts, Peer, PeerSlot, Policies, Port, PortKind,
-    PortTable, Prefix, Route, Services,
+    Adjacency, AdjacencyIndex, Caps, EndpointIndex, Forwarding, Link, Node, Parts, Peer, PeerSlot, Policies, Port,
+    PortKind, PortTable, Prefix, Route, Services,
 };
 use sluice_vxlan::{Template, Tunnel};
 use sluice_wire::{Addr, MacAddr, PortSlot, Proto, Scope, Vni};
@@ -261,6 +261,22 @@ impl World {
             forwarding.set_peer(PeerSlot(*slot), peer.clone());
         }
         let mut services = Services::default();
+        let mut endpoints = EndpointIndex::default();
+        for ((addr, port, proto), slot) in &self.frontends {
+            let frontend = Frontend {
+                addr: *addr,
+                port: *port,
+                proto: *proto,
+            };
+            let served = self
+                .services
+                .iter()
+                .filter(|spec| spec.slot == *slot && *proto == Proto::TCP);
+            for endpoint in served.flat_map(|spec| &spec.endpoints) {
+                endpoints.add((endpoint.addr, endpoint.port), *slot, frontend);
+            }
+        }
+        services.set_endpoints(endpoints);
         for spec in &self.services {
             services.set(spec.slot, Arc::new(Service::new(spec.clone())));
         }
@@ -379,6 +395,7 @@ fn node() -> Node {
         outside_v4: Some(NODE.addr(true)),
         outside_v6: Some(NODE.addr(false)),
         cluster_prefixes: [prefix("10.244.0.0/16"), prefix("fd00:244::/48")].into_iter().collect(),
+        service_prefixes: sluice_snapshot::Prefixes::default(),
         host_port: HOST,
         uplink_port: UPLINK,
         masquerade_ports: (40000, 40099),

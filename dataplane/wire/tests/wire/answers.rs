@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use sluice_wire::checksum::{pseudo, sum, verify_transport};
 use sluice_wire::icmp::{may_answer, write_error};
 use sluice_wire::ndp::{self, Solicited, advertise, solicitation};
-use sluice_wire::{Addr, DropReason, IcmpError, Kind, MacAddr, tcp_flags, tcp_reset};
+use sluice_wire::{Addr, DropReason, IcmpError, Kind, MacAddr, tcp_flags, tcp_probe, tcp_reset};
 
 const OUR: MacAddr = MacAddr([2, 0x53, 0, 0, 0, 1]);
 const ASKER: MacAddr = MacAddr([2, 0x53, 0, 0, 0, 2]);
@@ -53,6 +53,33 @@ proptest! {
         prop_assert_eq!(u32::from_be_bytes([icmp[4], icmp[5], icmp[6], icmp[7]]), u32::from(wanted));
         prop_assert_eq!(write_error(&mut out[..len - 1], &original, &p, error, router(s.v6), OUR, ASKER), None);
         prop_assert_eq!(write_error(&mut out, &original, &p, error, router(!s.v6), OUR, ASKER), None);
+    }
+
+    #[test]
+    fn a_probe_is_the_segment_without_its_payload_out_of_window_and_in_anothers_name(mut s in sample(500), port in any::<u16>()) {
+        s.l4 = L4::Tcp;
+        let original = s.frame();
+        let p = ip(&original);
+        let from = router(s.v6);
+        let mut out = [0x55; 134];
+        let written = tcp_probe(&mut out, &original, &p, (from, port), (OUR, ASKER));
+        if s.flags & (tcp_flags::SYN | tcp_flags::RST | tcp_flags::ACK) != tcp_flags::ACK {
+            prop_assert_eq!(written, None, "it opens or resets, or acknowledges nothing");
+            return Ok(());
+        }
+        let len = written.unwrap();
+        let frame = &out[..len];
+        let q = ip(frame);
+        prop_assert!(verify_transport(frame, &q));
+        prop_assert_eq!((q.tuple.src, q.tuple.sport, q.tuple.dst, q.tuple.dport), (from, port, p.tuple.dst, p.tuple.dport));
+        prop_assert_eq!((q.tcp_flags, q.end as usize, q.end), (tcp_flags::ACK, len, u32::from(q.payload)));
+        let (was, is) = (&original[usize::from(p.l4)..usize::from(p.payload)], &frame[usize::from(q.l4)..]);
+        let seq = u32::from_be_bytes(*is[4..].first_chunk().unwrap());
+        // Whatever the receiver expects near the segment, this lies at least half of the largest window before it.
+        prop_assert_eq!(s.seq.wrapping_sub(seq), 1 << 30);
+        prop_assert_eq!((&is[8..13], &is[14..16], &is[20..]), (&was[8..13], &was[14..16], &was[20..]));
+        prop_assert_eq!(tcp_probe(&mut out[..len - 1], &original, &p, (from, port), (OUR, ASKER)), None);
+        prop_assert_eq!(tcp_probe(&mut out, &original, &p, (router(!s.v6), port), (OUR, ASKER)), None);
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! The agent in the lab: real kernels as clients and servers, real packets between them, one promise a test.
 
+mod away;
 mod bad_input;
 mod balance;
 mod clients;
 mod cluster;
 mod drops;
+mod greeter;
 mod host;
+mod host_corners;
 mod idle;
 mod interop;
 mod load;

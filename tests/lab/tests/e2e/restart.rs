@@ -2,7 +2,8 @@
 
 use crate::clients::{Attempt, Conversation, attempt, curl, ping};
 use crate::cluster::*;
-use sluice_lab::{Lab, Place, Signal};
+use serde_json::json;
+use sluice_lab::{Lab, Node, Place, Signal};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What a pod's interface looks like to the pod, without the state of its carrier.
@@ -131,6 +132,150 @@ fn an_agent_killed_again_and_again_comes_back_each_time() {
                 ping(&user, address(lab, "web-2", v6));
                 assert!(curl(&user, of(WEB, v6), "/").starts_with("web-"));
             }
+        }
+    });
+}
+
+/// What the agent's node knows of pods: their number, and that none waits to be taken up.
+fn pods(node: &Node<'_>) -> usize {
+    let status = node.sluice_json(&["status"]).unwrap();
+    assert_eq!(status["ready"], true, "{status:#}");
+    status["pods"].as_u64().unwrap() as usize
+}
+
+#[test]
+fn pods_come_and_go_while_the_agent_is_away() {
+    let mut topology = two_nodes();
+    for (name, last) in [("goes", 100), ("again", 101), ("comes", 102)] {
+        let run = if name == "comes" { r#""http""# } else { "" };
+        let pod = format!(
+            r#"{{"name": "{name}", "node": "node-a", "addresses": ["10.244.1.{last}", "fd00:244:1::{last}"], "run": [{run}]}}"#
+        );
+        add_pod(&mut topology, &pod);
+    }
+    in_lab(&topology, |lab| {
+        let (node, user) = (lab.node("node-a").unwrap(), lab.pod("user").unwrap());
+        let run = |command: &[&str]| node.run(command).unwrap().text().map(drop).unwrap();
+        let comes = lab.pod("comes").unwrap();
+        comes.detach().unwrap();
+        let [goes, again] = ["goes", "again"].map(|name| {
+            let path = lab.pod(name).unwrap().netns();
+            path.file_name().unwrap().to_string_lossy().into_owned()
+        });
+        // An interface whose other end goes with the namespace, as soon as nothing keeps that any more.
+        for (namespace, near) in [(&goes, "end-goes"), (&again, "end-again")] {
+            run(&[
+                "ip", "link", "add", near, "type", "veth", "peer", "name", "far", "netns", namespace,
+            ]);
+        }
+        let is_there = |near: &str| node.run(&["ip", "link", "show", near]).unwrap().ok();
+        assert!(is_there("end-goes") && is_there("end-again") && pods(&node) == 4);
+
+        node.kill_agent(Signal::SIGKILL).unwrap();
+        assert!(comes.attach().is_err(), "nobody is there to attach it");
+        run(&["ip", "netns", "delete", &goes]);
+        run(&["ip", "netns", "delete", &again]);
+        lab.remove("pod-goes.yaml").unwrap();
+        // The same name, another namespace: the pod was made anew, with another address.
+        run(&["ip", "netns", "add", &again]);
+        run(&["ip", "-n", &again, "link", "set", "lo", "up"]);
+        lab.edit("pod-again.yaml", |pod| {
+            pod["status"] = json!({"phase": "Running", "podIPs": [{"ip": "10.244.1.111"}]})
+        })
+        .unwrap();
+
+        node.start_agent().unwrap();
+        assert_eq!(pods(&node), 2, "those that are still what they were");
+        lab.wait("the old namespaces to vanish", PATIENCE, || {
+            !is_there("end-goes") && !is_there("end-again")
+        })
+        .unwrap();
+        comes.attach().unwrap();
+        let path = lab.pod("again").unwrap().netns().to_string_lossy().into_owned();
+        let attach = [
+            "attach",
+            "--netns",
+            &path,
+            "--interface",
+            "eth0",
+            "--pod",
+            "default/again",
+        ];
+        node.sluice(&[&attach[..], &["--address", "10.244.1.111/24"]].concat())
+            .unwrap()
+            .text()
+            .unwrap();
+        assert_eq!(pods(&node), 4);
+
+        for v6 in FAMILIES {
+            ping(&user, address(lab, "web-2", v6));
+            assert_eq!(curl(&user, address(lab, "comes", v6), "/"), "comes");
+        }
+        ping(&user, "10.244.1.111".parse().unwrap());
+        for gone in ["10.244.1.100", "10.244.1.101"] {
+            let output = user.run(&["ping", "-n", "-c", "1", "-W", "1", gone]).unwrap();
+            assert!(
+                output.stdout.contains("Host Unreachable"),
+                "{gone} is nobody's: {output}"
+            );
+        }
+        // And once more: what was saved is what is there.
+        node.kill_agent(Signal::SIGKILL).unwrap();
+        node.start_agent().unwrap();
+        assert_eq!(pods(&node), 4);
+        ping(&user, "10.244.1.111".parse().unwrap());
+        run(&["ip", "netns", "delete", &again]);
+        lab.wait("the agent to notice", PATIENCE, || pods(&node) == 3).unwrap();
+    });
+}
+
+#[test]
+fn another_build_with_another_configuration_takes_over_and_gives_back() {
+    in_lab(&two_nodes(), |lab| {
+        let (node, user, outside) = (
+            lab.node("node-a").unwrap(),
+            lab.pod("user").unwrap(),
+            lab.place("outside").unwrap(),
+        );
+        let pid = node.agent_pid().unwrap();
+        let other = lab.dir().join("sluice-other");
+        std::fs::copy(format!("/proc/{pid}/exe"), &other).unwrap();
+        let own_workers = lab.topology().node("node-a").unwrap().workers as usize;
+        let over = json!({"workers": {"count": 3}, "services": {"scheduler": "rr"},
+            "snat": {"ports": "50000-60000"}});
+        let before = interface(&user);
+        let as_told = |is_other: bool| {
+            for v6 in FAMILIES {
+                ping(&user, address(lab, "web-1", v6));
+                ping(&user, address(lab, "web-2", v6));
+                assert!(curl(&user, of(WEB, v6), "/").starts_with("web-"));
+                assert!(curl(&outside, (of(NODE_A, v6), 30080), "/").starts_with("web-"));
+                assert_eq!(curl(&user, of(OUTSIDE, v6), "/"), "outside");
+            }
+            let status = node.sluice_json(&["status"]).unwrap();
+            let workers = status["workers"].as_array().unwrap().len();
+            let scheduler = node.sluice_json(&["services", "default/web"]).unwrap()[0]["scheduler"].clone();
+            let reserved = node
+                .run(&["cat", "/proc/sys/net/ipv4/ip_local_reserved_ports"])
+                .unwrap();
+            let reserved = reserved.text().unwrap();
+            let (want, ports) = if is_other {
+                ((3, json!("rr")), "50000-60000")
+            } else {
+                ((own_workers, json!("random")), "40000-65535")
+            };
+            assert_eq!((workers, scheduler, reserved), (want.0, want.1, ports));
+            assert_eq!(interface(&user), before, "pods keep what they have");
+            assert_eq!(pods(&node), 2);
+        };
+        as_told(false);
+        for how in [Signal::SIGKILL, Signal::SIGTERM] {
+            node.kill_agent(how).unwrap();
+            node.start_other_agent(&other, over.as_object().unwrap()).unwrap();
+            as_told(true);
+            node.kill_agent(how).unwrap();
+            node.start_agent().unwrap();
+            as_told(false);
         }
     });
 }
