@@ -192,7 +192,11 @@ impl Engine {
     }
 
     /// Whether one more error or reset may be sent now (RFC 1812 section 4.3.2.8, RFC 4443 section 2.4 f).
-    pub(crate) fn may_answer(&mut self, cx: Context<'_>) -> bool {
+    pub(crate) fn may_answer(&mut self, cx: Context<'_>, item: &Item) -> bool {
+        // The port's own share first, so that one that provokes many leaves the others theirs.
+        if !self.shared.answers.take(item.key.scope, item.weight(), cx.now_ns) {
+            return false;
+        }
         if self.icmp_tick != cx.tick() {
             self.icmp_tick = cx.tick();
             self.icmp_tokens = ICMP_PER_TICK;

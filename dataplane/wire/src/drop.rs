@@ -100,7 +100,7 @@ drop_reasons! {
     SnatPortsExhausted = 33, Capacity, "snat_ports_exhausted": "no source port left for masquerading"
         => "Raise snat.ports, or find who opens so many connections to one address (`sluice flows --address`).";
     ConnectionTableFull = 34, Capacity, "connection_table_full": "connection table full"
-        => "Raise memory.connections, or find who opens so many (`sluice flows`).";
+        => "Raise memory.connections: the port that is refused has its fair share (`sluice flows` shows what it has).";
     TxRingFull = 35, Capacity, "tx_ring_full": "transmit ring or queue of the port full"
         => "See which port it is (`sluice drops`): its pod needs more CPU, or the uplink is at its limit.";
     PortGone = 36, Passing, "port_gone": "port is not part of the configuration, not yet or not any more"
@@ -133,6 +133,10 @@ drop_reasons! {
     SlowReceiver = 49, Capacity, "slow_receiver":
         "the receiving pod takes longer than its share of a worker's time, and too much waits for it"
         => "See `sluice status` for the pod: fewer firewall rules in it, or a CPU without a worker, make it faster.";
+    NewFlowRate = 50, Capacity, "new_flow_rate": "port begins more flows in a second than it may"
+        => "Find the port with `sluice drops`: it scans or is flooded; if it really opens so many, raise limits.new_flows.";
+    PortQuota = 51, Capacity, "port_quota": "port has as many connections as it may, all of them established"
+        => "Find who keeps so many open (`sluice flows`), or raise limits.connections_percent or memory.connections.";
 }
 
 #[cfg(test)]
