@@ -5,10 +5,10 @@ use crate::classify::{Classified, Item};
 use crate::held::Held;
 use crate::{Burst, Counters, Egress, Frame, Shared};
 use arrayvec::ArrayVec;
-use foldhash::fast::RandomState;
+use foldhash::quality::RandomState;
 use sluice_mem::Pools;
 use sluice_snapshot::Snapshot;
-use sluice_wire::{BURST, DropReason};
+use sluice_wire::{BURST, DropReason, FlowKey};
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
@@ -96,7 +96,7 @@ impl Engine {
         }
         // 2. Look every flow up: hash all, ask the memory for all, then probe, and ask for the connections.
         for item in &mut items {
-            item.hash = self.hasher.hash_one(item.key);
+            item.hash = self.hash(&item.key);
             self.cache.prefetch(item.hash);
         }
         for item in &mut items {
@@ -171,6 +171,12 @@ impl Engine {
     /// Ends everything this worker still holds; before it goes.
     pub fn drain(&mut self, pools: &mut Pools) {
         self.drop_held(pools);
+    }
+
+    /// Hash of the flow cache: keyed anew with each engine, so that nobody can aim at one of its sets.
+    #[inline]
+    pub(crate) fn hash(&self, key: &FlowKey) -> u64 {
+        self.hasher.hash_one(key)
     }
 
     /// The counters it writes.

@@ -2,7 +2,7 @@
 //! that it can follow (`tests/loom`).
 
 pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
-pub(crate) use foldhash::fast::RandomState as Keyed;
+pub(crate) use foldhash::quality::RandomState as Keyed;
 pub(crate) use sluice_mem::{SharedError, SharedWords};
 pub(crate) use std::sync::{Mutex, MutexGuard};
 

@@ -1,7 +1,7 @@
 //! What the engine's `sync` names, as loom has it. Few locks and counters, so that models stay small and every collision happens; a
 //! hash that is the same in every run, because a model must not differ between its runs.
 
-pub(crate) use foldhash::fast::FixedState as Keyed;
+pub(crate) use foldhash::quality::FixedState as Keyed;
 pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 pub(crate) use loom::sync::{Mutex, MutexGuard};
 pub(crate) use sluice_mem::SharedError;

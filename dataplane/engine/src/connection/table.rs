@@ -279,7 +279,7 @@ impl ConnectionTable {
     }
 
     fn id(&self, index: u32) -> Option<RecordId> {
-        let incarnation = self.records.life(index)?.incarnation;
+        let incarnation = self.records.incarnation(index)?;
         Some(RecordId { index, incarnation })
     }
 
@@ -300,7 +300,7 @@ impl ConnectionTable {
         self.arriving(key).map_or(0, |tuple| self.hash(&tuple))
     }
 
-    fn hash(&self, tuple: &Tuple) -> u64 {
+    pub(crate) fn hash(&self, tuple: &Tuple) -> u64 {
         self.hasher.hash_one(tuple)
     }
 

@@ -11,9 +11,7 @@ impl ConnectionTable {
     /// Whether this connection is still the one in its place.
     #[inline]
     pub fn is_current(&self, id: RecordId) -> bool {
-        self.records
-            .life(id.index)
-            .is_some_and(|life| life.incarnation == id.incarnation)
+        self.records.incarnation(id.index) == Some(id.incarnation)
     }
 
     /// Asks the processor for what [`Self::is_current`] reads.
@@ -68,7 +66,7 @@ impl ConnectionTable {
 
     /// State of a connection; `None` when it is gone.
     pub fn state(&self, id: RecordId) -> Option<ConnState> {
-        let life = self.records.life(id.index)?;
+        let life = self.records.cell(id.index)?.life();
         life.state.filter(|_| life.incarnation == id.incarnation)
     }
 }

@@ -16,7 +16,13 @@ use std::sync::Arc;
 pub(super) const SECOND: u64 = 1_000_000_000;
 const FRAMES: usize = 512;
 const LARGE: usize = 8;
-pub(super) const CONNECTIONS: u32 = 256;
+
+/// How large the tables are.
+pub(super) struct Sizes {
+    pub(super) connections: u32,
+    pub(super) cache_flows: usize,
+}
+
 /// Any port may fill the table, as fast as it likes.
 pub(super) const NO_LIMITS: Limits = Limits {
     connections: u32::MAX,
@@ -87,20 +93,34 @@ impl Bench {
         Self::limited(world, workers, NO_LIMITS)
     }
 
-    pub(super) fn limited(mut world: World, workers: usize, limits: Limits) -> Self {
+    pub(super) fn limited(world: World, workers: usize, limits: Limits) -> Self {
+        let sizes = Sizes {
+            connections: 256,
+            cache_flows: 256,
+        };
+        Self::sized(world, workers, limits, sizes)
+    }
+
+    pub(super) fn sized(mut world: World, workers: usize, limits: Limits, sizes: Sizes) -> Self {
         let memories = (
             Memory::new(2048, FRAMES).unwrap(),
             Memory::new(LARGE_CHUNK, LARGE).unwrap(),
         );
         let ports = |first, last| SnatPorts::new(PortSet::from(PortRange { first, last }));
         let runtime = Runtime::with_affinity_capacity(16, 128, 64);
-        let shared = Shared::new(CONNECTIONS, limits, runtime, ports(40000, 40099), ports(20000, 20099));
+        let shared = Shared::new(
+            sizes.connections,
+            limits,
+            runtime,
+            ports(40000, 40099),
+            ports(20000, 20099),
+        );
         let shared = Arc::new(shared.unwrap());
         let snapshot = Arc::new(Snapshot::first(world.parts()));
         let workers = (0..workers).map(|n| {
             let counters = Arc::new(Counters::default());
             let config = EngineConfig {
-                cache_flows: 256,
+                cache_flows: sizes.cache_flows,
                 seed: n as u64,
             };
             Worker {

@@ -4,7 +4,10 @@ mod bench;
 mod packet;
 mod world;
 
+mod any_worker;
+mod churn;
 mod connections;
+mod hashes;
 mod icmp;
 mod limits;
 mod neighbours;

@@ -133,7 +133,7 @@ fn set(w: &mut World, prefix: Prefix, route: Route, there: bool) {
 }
 
 /// What left, with the outer identification blanked: it counts per worker.
-fn seen(sent: Vec<super::bench::Sent>) -> Vec<(PortSlot, Vec<u8>)> {
+pub(super) fn seen(sent: Vec<super::bench::Sent>) -> Vec<(PortSlot, Vec<u8>)> {
     let blank = |mut bytes: Vec<u8>| {
         if bytes[12..14] == [8, 0] {
             bytes[18..20].fill(0);
