@@ -74,6 +74,10 @@ pub(crate) fn mount_bpffs() -> Result<()> {
 impl Node<'_> {
     /// Starts the agent without waiting for it.
     pub(crate) fn launch_agent(&self) -> Result<()> {
+        self.launch_agent_with(&Map::new())
+    }
+
+    fn launch_agent_with(&self, over: &Map<String, Value>) -> Result<()> {
         let lab = self.lab;
         let spec = lab.topology().node(&self.name).context("the node left the topology")?;
         ensure!(
@@ -83,7 +87,9 @@ impl Node<'_> {
         );
         ensure!(self.agent().is_none(), "{}: its agent is running already", self.name);
         let file = lab.dir().join(format!("{}.yaml", self.name));
-        let text = crate::manifests::to_yaml(&config(lab.topology(), lab.name(), spec));
+        let mut config = config(lab.topology(), lab.name(), spec);
+        lay_over(&mut config, over);
+        let text = crate::manifests::to_yaml(&config);
         state::replace(&file, text.as_bytes())?;
         let log = File::options().create(true).append(true).open(self.agent_log())?;
         let mut command = Command::new(binary("sluice")?);
@@ -108,6 +114,15 @@ impl Node<'_> {
     /// It is running already, ends, or is not ready in time; the text ends with its last words.
     pub fn start_agent(&self) -> Result<()> {
         self.launch_agent()?;
+        self.wait_ready()
+    }
+
+    /// As [`Node::start_agent`], with keys of its configuration that differ from the topology's this once.
+    ///
+    /// # Errors
+    /// As [`Node::start_agent`].
+    pub fn start_agent_with(&self, over: &Map<String, Value>) -> Result<()> {
+        self.launch_agent_with(over)?;
         self.wait_ready()
     }
 
