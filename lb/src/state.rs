@@ -87,9 +87,14 @@ impl ConnState {
         }
     }
 
-    /// Nobody answered so far: such connections are evicted first.
+    /// Nobody answered so far.
     pub const fn is_unreplied(self) -> bool {
         matches!(self, Self::SynSent | Self::UdpUnreplied | Self::Icmp | Self::Other)
+    }
+
+    /// Little is lost with it: not answered yet, half open, or over. Such connections are evicted before others.
+    pub const fn is_expendable(self) -> bool {
+        self.is_unreplied() || self.is_over() || matches!(self, Self::SynReceived)
     }
 
     /// The connection is over; a SYN on its tuple begins another one.

@@ -4,7 +4,7 @@ use etherparse::PacketBuilder;
 use proptest::prelude::*;
 use sluice_vxlan::{OVERHEAD_V4, OVERHEAD_V6, Template, Tunnel, decapsulate, source_port};
 use sluice_wire::checksum::{sum, verify_transport};
-use sluice_wire::{Addr, DropReason, MacAddr, Packet, Parsed, Vni, parse};
+use sluice_wire::{Addr, DropReason, MacAddr, Packet, Parsed, Proto, Vni, parse};
 
 const V4: ([u8; 4], [u8; 4]) = ([192, 0, 2, 1], [192, 0, 2, 2]);
 const V6: ([u8; 16], [u8; 16]) = ([0xfd; 16], [0xfe; 16]);
@@ -305,4 +305,49 @@ fn a_datagram_shorter_than_its_packet_does_not_spoil_the_shortcut() {
         &encapsulate(&template, &inner, 50000, 0, Some(&p)),
         &ip(&encapsulate(&template, &inner, 50000, 0, None))
     ));
+}
+
+#[test]
+fn source_ports_never_change_between_releases() {
+    let v6 = |last: u8| {
+        let mut octets = [0; 16];
+        (octets[0], octets[1], octets[15]) = (0xfd, 0, last);
+        Addr::v6(octets)
+    };
+    let flows = [
+        (
+            Addr::v4([10, 244, 1, 5]),
+            Addr::v4([10, 244, 2, 7]),
+            43_112,
+            80,
+            Proto::TCP,
+        ),
+        (
+            Addr::v4([10, 244, 2, 7]),
+            Addr::v4([10, 244, 1, 5]),
+            80,
+            43_112,
+            Proto::TCP,
+        ),
+        (v6(1), v6(2), 5353, 53, Proto::UDP),
+        (v6(1), v6(2), 7, 7, Proto::ICMPV6),
+    ];
+    let hashes = flows.map(|(src, dst, sport, dport, proto)| {
+        let tuple = sluice_wire::Tuple {
+            src,
+            dst,
+            sport,
+            dport,
+            proto,
+        };
+        tuple.stable_hash()
+    });
+    let wanted = [
+        9_659_038_441_145_166_628,
+        10_951_372_804_860_218_264,
+        10_249_634_541_096_735_358,
+        18_056_624_137_316_226_265,
+    ];
+    assert_eq!(hashes, wanted, "nodes of different versions must agree");
+    assert_eq!(hashes.map(source_port), [62762, 51065, 62378, 63177]);
 }

@@ -1,6 +1,6 @@
 //! The one clock of the packet path.
 
-use std::time::Instant;
+use nix::time::{ClockId, clock_gettime};
 
 /// A clock that never goes back; tests have one of their own.
 pub(crate) trait Now {
@@ -8,22 +8,19 @@ pub(crate) trait Now {
     fn now_ns(&self) -> u64;
 }
 
-/// Nanoseconds since the agent began; all workers count from the same moment.
+/// CLOCK_MONOTONIC, as it is: connection records hold its times, and every process of this boot reads the same.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Clock(Instant);
+pub(crate) struct Clock;
 
 impl Clock {
-    pub(crate) fn start() -> Self {
-        Self(Instant::now())
-    }
-
-    pub(crate) fn now_ns(&self) -> u64 {
-        u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    pub(crate) fn now_ns(self) -> u64 {
+        // Linux always has this clock.
+        clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |t| t.tv_sec() as u64 * 1_000_000_000 + t.tv_nsec() as u64)
     }
 }
 
 impl Now for Clock {
     fn now_ns(&self) -> u64 {
-        Clock::now_ns(self)
+        Clock::now_ns(*self)
     }
 }

@@ -11,7 +11,7 @@ use anyhow::Context;
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 use sluice_control::compile::{HostPort, Settings, UplinkPort};
 use sluice_control::run::{ControlSettings, empty_parts, start};
-use sluice_engine::{COUNTED_PORTS, Counters, Engine, EngineConfig, Shared};
+use sluice_engine::{COUNTED_PORTS, Counters, Engine, EngineConfig, Limits, Shared};
 use sluice_io::ready::ReadySet;
 use sluice_io::{PacketIo, afxdp, tap};
 use sluice_lb::{PortSet, Runtime, SnatPorts};
@@ -66,12 +66,13 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
     let uplink = Uplink::load(spec, &small, &large, &outside)?;
     let shared = Arc::new(Shared::new(
         config.memory.connections,
+        limits(config),
         Runtime::new(SERVICE_SLOTS, ENDPOINT_SLOTS),
         outside,
         base,
-    ));
+    )?);
 
-    let clock = Clock::start();
+    let clock = Clock;
     let (host, host_queues) = open_host(config)?;
     let uplink_port = UplinkPort {
         slot: UPLINK,
@@ -107,6 +108,19 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
     drop(only_one);
     tracing::info!("stopped; nothing is left behind but the pods' own interfaces");
     Ok(())
+}
+
+/// ICMP errors and resets for one port, a second and at once: a quarter of what one worker sends at most.
+const ANSWERS: (u32, u32) = (256, 32);
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        connections: config.limits.connections(config.memory.connections),
+        new_flows_per_s: config.limits.new_flows,
+        new_flows_burst: config.limits.new_flows_burst,
+        answers_per_s: ANSWERS.0,
+        answers_burst: ANSWERS.1,
+    }
 }
 
 fn control_settings(

@@ -85,7 +85,7 @@ impl Engine {
         let services = cx.snapshot.parts.services.endpoints().frontends(endpoint);
         let names = services.map(|frontend| (frontend.addr, frontend.port)).take(SERVICES);
         for name in std::iter::once(endpoint).chain(names) {
-            if !self.may_answer(cx) {
+            if !self.may_answer(cx, item) {
                 return;
             }
             let Some(mut buf) = pools.small.alloc() else { return };

@@ -2,6 +2,7 @@
 
 use crate::cache::Place;
 use crate::engine::Context;
+use crate::limits::OUTSIDE;
 use crate::{Engine, Frame};
 use sluice_snapshot::{PeerSlot, PortKind};
 use sluice_wire::{
@@ -32,6 +33,16 @@ pub(crate) struct Item {
     pub(crate) special: bool,
     /// When it began to wait for a neighbour, if it did.
     pub(crate) held_since_ns: Option<u64>,
+}
+
+impl Item {
+    /// How many ports the one that it came in by counts as.
+    pub(crate) fn weight(&self) -> u32 {
+        match self.ingress {
+            Ingress::Outside => OUTSIDE,
+            Ingress::Pod | Ingress::Host | Ingress::Tunnel(_) => 1,
+        }
+    }
 }
 
 /// A question about who has an address.

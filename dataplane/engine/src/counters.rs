@@ -84,6 +84,8 @@ events! {
     races_lost,
     /// Connections cut because policy no longer allows them.
     connections_cut,
+    /// Connections taken out before their time, so that another one found room.
+    connections_evicted,
     /// Bursts that held at least one frame.
     bursts,
     /// Rounds of the worker's loop.

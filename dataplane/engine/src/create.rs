@@ -17,6 +17,10 @@ impl Engine {
     /// Decides a new connection and enters it; `None` when another worker was first.
     pub(crate) fn create(&mut self, cx: Context<'_>, item: &Item, deps: &mut Deps) -> Result<Option<Found>, Refusal> {
         let tuple = item.parsed.tuple;
+        // Before anything is decided, so that what will be refused is bounded, too.
+        if !self.shared.new_flows.take(item.key.scope, item.weight(), cx.now_ns) {
+            return Err(Refusal::Drop(DropReason::NewFlowRate));
+        }
         let entropy = self.random();
         if is_bare_reset(item) {
             return Err(Refusal::Drop(DropReason::NoConnection));
@@ -46,11 +50,11 @@ impl Engine {
             service: service.map(|s| s.slot()),
             endpoint: choice.map(|c| c.endpoint),
             decided_in: cx.snapshot.generation,
+            owner: item.key.scope,
         };
         let mut inserted = (Inserted::ReplyTaken, record);
         if masquerade.is_none() {
-            let state = ConnState::first(tuple.proto, item.parsed.tcp_flags);
-            inserted.0 = self.shared.connections.insert(&record, state, cx.now_ns);
+            inserted.0 = self.enter(cx, item, &record);
         }
         if matches!(inserted.0, Inserted::ReplyTaken) {
             // The endpoint has another connection that it would answer in the same way: this one needs another source.
@@ -76,6 +80,7 @@ impl Engine {
                 Ok(None)
             }
             (Inserted::ReplyTaken, _) => Err(Refusal::Drop(DropReason::SnatPortsExhausted)),
+            (Inserted::OverQuota, _) => Err(Refusal::Drop(DropReason::PortQuota)),
             (Inserted::Full, _) => Err(Refusal::Drop(DropReason::ConnectionTableFull)),
         }
     }
@@ -94,6 +99,19 @@ impl Engine {
             .ok_or(Refusal::Reject(DropReason::NoEndpoints))
     }
 
+    /// Enters the connection; another one may have to make room.
+    fn enter(&self, cx: Context<'_>, item: &Item, record: &Record) -> Inserted {
+        let shared = &self.shared;
+        let state = ConnState::first(record.original.proto, item.parsed.tcp_flags);
+        let quota = shared.limits.connections.saturating_mul(item.weight());
+        shared.connections.insert(record, state, cx.now_ns, quota, |evicted| {
+            self.counters.events.connections_evicted.add(1);
+            if let Some(endpoint) = evicted.endpoint {
+                shared.runtime.release(endpoint);
+            }
+        })
+    }
+
     /// Enters the connection with `source` and the first port (or echo identifier) of it that is free: when no other
     /// connection is answered there.
     fn insert_from(
@@ -107,7 +125,6 @@ impl Engine {
     ) -> (Inserted, Record) {
         let shared = &self.shared;
         let tuple = item.parsed.tuple;
-        let state = ConnState::first(tuple.proto, item.parsed.tcp_flags);
         let ports = if outside {
             &shared.outside_ports
         } else {
@@ -123,7 +140,7 @@ impl Engine {
         for port in only.into_iter().chain(candidates.into_iter().flatten()) {
             let source = Source { addr: source, port };
             record.reply = sluice_lb::Rewrite::new(tuple, choice, Some(source)).reply();
-            let inserted = shared.connections.insert(&record, state, cx.now_ns);
+            let inserted = self.enter(cx, item, &record);
             if !matches!(inserted, Inserted::ReplyTaken) {
                 return (inserted, record);
             }

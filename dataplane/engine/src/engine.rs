@@ -5,10 +5,10 @@ use crate::classify::{Classified, Item};
 use crate::held::Held;
 use crate::{Burst, Counters, Egress, Frame, Shared};
 use arrayvec::ArrayVec;
-use foldhash::fast::RandomState;
+use foldhash::quality::RandomState;
 use sluice_mem::Pools;
 use sluice_snapshot::Snapshot;
-use sluice_wire::{BURST, DropReason};
+use sluice_wire::{BURST, DropReason, FlowKey};
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
@@ -96,7 +96,7 @@ impl Engine {
         }
         // 2. Look every flow up: hash all, ask the memory for all, then probe, and ask for the connections.
         for item in &mut items {
-            item.hash = self.hasher.hash_one(item.key);
+            item.hash = self.hash(&item.key);
             self.cache.prefetch(item.hash);
         }
         for item in &mut items {
@@ -173,6 +173,12 @@ impl Engine {
         self.drop_held(pools);
     }
 
+    /// Hash of the flow cache: keyed anew with each engine, so that nobody can aim at one of its sets.
+    #[inline]
+    pub(crate) fn hash(&self, key: &FlowKey) -> u64 {
+        self.hasher.hash_one(key)
+    }
+
     /// The counters it writes.
     pub fn counters(&self) -> &Arc<Counters> {
         &self.counters
@@ -192,7 +198,11 @@ impl Engine {
     }
 
     /// Whether one more error or reset may be sent now (RFC 1812 section 4.3.2.8, RFC 4443 section 2.4 f).
-    pub(crate) fn may_answer(&mut self, cx: Context<'_>) -> bool {
+    pub(crate) fn may_answer(&mut self, cx: Context<'_>, item: &Item) -> bool {
+        // The port's own share first, so that one that provokes many leaves the others theirs.
+        if !self.shared.answers.take(item.key.scope, item.weight(), cx.now_ns) {
+            return false;
+        }
         if self.icmp_tick != cx.tick() {
             self.icmp_tick = cx.tick();
             self.icmp_tokens = ICMP_PER_TICK;

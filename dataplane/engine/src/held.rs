@@ -10,6 +10,8 @@ use std::collections::VecDeque;
 
 /// Most packets a worker holds.
 const MOST: usize = 64;
+/// Most of them from one port or peer.
+const MOST_OF_ONE: usize = 16;
 /// Longest wait. The kernel asks three times, a second apart; who has not answered by then does not live.
 const LONGEST_NS: u64 = 3_000_000_000;
 
@@ -37,7 +39,8 @@ impl Default for Held {
 impl Engine {
     /// Keeps a packet (as it came, tunnel headers off) until the neighbour is known.
     pub(crate) fn hold(&mut self, cx: Context<'_>, pools: &mut Pools, item: Item) {
-        if self.held.queue.len() == MOST {
+        let same = |waiting: &&Waiting| waiting.item.key.scope == item.key.scope;
+        if self.held.queue.len() == MOST || self.held.queue.iter().filter(same).count() == MOST_OF_ONE {
             return self.drop_frame(pools, item.frame, DropReason::HeldTooMany);
         }
         self.held.bytes += item.frame.buf.total_len() as u64;

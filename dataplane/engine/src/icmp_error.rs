@@ -40,7 +40,7 @@ impl Engine {
             Refusal::Reject(reason) => (reason, Some(IcmpError::PortUnreachable)),
             Refusal::Tell(reason, error) => (reason, Some(error)),
         };
-        if self.may_answer(cx) {
+        if self.may_answer(cx, &item) {
             self.answer(cx, pools, &item, error, out);
         }
         self.drop_frame(pools, item.frame, reason);

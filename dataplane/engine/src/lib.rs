@@ -15,18 +15,23 @@ mod egress;
 mod engine;
 mod held;
 mod icmp_error;
+mod limits;
 mod look_up;
 mod samples;
 mod shared;
 mod slow;
+mod sync;
 
 #[cfg(test)]
 mod tests;
 
-pub use connection::{ConnectionRow, ConnectionTable, Direction, Inserted, Record, RecordId};
+pub use connection::{
+    ConnectionRow, ConnectionTable, Direction, Inserted, Live, Record, RecordId, Records, RecordsError,
+};
 pub use counters::{COUNTED_PORTS, Counters, Event, Events, Held, PortCounters, Volume};
 pub use egress::Egress;
 pub use engine::{Engine, EngineConfig};
+pub use limits::{Limits, OUTSIDE, TokenBuckets};
 pub use samples::{DropSample, SAMPLE_BYTES, Samples};
 pub use shared::Shared;
 

@@ -1,12 +1,19 @@
 //! What all workers share.
 
-use crate::ConnectionTable;
+use crate::limits::{Limits, TokenBuckets};
+use crate::{ConnectionTable, RecordsError};
 use sluice_lb::{Runtime, SnatPorts, Timeouts};
 
 /// The node's connections, the schedulers' state and the ports that masquerading may use.
 pub struct Shared {
     /// Connections.
     pub connections: ConnectionTable,
+    /// What each port may take of them.
+    pub limits: Limits,
+    /// How many flows each port may begin now.
+    pub new_flows: TokenBuckets,
+    /// How many errors and resets each port may be answered now.
+    pub answers: TokenBuckets,
     /// Cursors, counts and affinity of services.
     pub runtime: Runtime,
     /// Source ports (and echo identifiers) towards outside: those whose replies the uplink steers to us.
@@ -17,13 +24,24 @@ pub struct Shared {
 
 impl Shared {
     /// Room for `connections`.
-    pub fn new(connections: usize, runtime: Runtime, outside_ports: SnatPorts, base_ports: SnatPorts) -> Self {
-        let connections = ConnectionTable::new(connections, Timeouts::default());
-        Self {
-            connections,
+    ///
+    /// # Errors
+    /// There is no memory for them.
+    pub fn new(
+        connections: u32,
+        limits: Limits,
+        runtime: Runtime,
+        outside_ports: SnatPorts,
+        base_ports: SnatPorts,
+    ) -> Result<Self, RecordsError> {
+        Ok(Self {
+            connections: ConnectionTable::new(connections, Timeouts::default())?,
+            limits,
+            new_flows: TokenBuckets::new(limits.new_flows_per_s, limits.new_flows_burst),
+            answers: TokenBuckets::new(limits.answers_per_s, limits.answers_burst),
             runtime,
             outside_ports,
             base_ports,
-        }
+        })
     }
 }

@@ -1,12 +1,15 @@
-//! Decides where frames' bytes live and who owns them: buffers, pools over a shared depot. It never knows a packet format.
+//! Decides where frames' bytes live and who owns them: buffers, pools over a shared depot; and what memory other processes can be
+//! handed. It never knows a packet format.
 
 mod buf;
 mod pool;
+mod shared;
 #[cfg(test)]
 mod tests;
 
 pub use buf::Buf;
 pub use pool::{HEADROOM, LARGE_CHUNK, Memory, MemoryError, Pool, Pools};
+pub use shared::{SharedError, SharedWords};
 
 /// Asks the processor to bring the cache line that holds the start of `value` close. A hint: never an error, and nothing
 /// where the processor has none.

@@ -100,7 +100,7 @@ drop_reasons! {
     SnatPortsExhausted = 33, Capacity, "snat_ports_exhausted": "no source port left for masquerading"
         => "Raise snat.ports, or find who opens so many connections to one address (`sluice flows --address`).";
     ConnectionTableFull = 34, Capacity, "connection_table_full": "connection table full"
-        => "Raise memory.connections, or find who opens so many (`sluice flows`).";
+        => "Raise memory.connections: the port that is refused has its fair share (`sluice flows` shows what it has).";
     TxRingFull = 35, Capacity, "tx_ring_full": "transmit ring or queue of the port full"
         => "See which port it is (`sluice drops`): its pod needs more CPU, or the uplink is at its limit.";
     PortGone = 36, Passing, "port_gone": "port is not part of the configuration, not yet or not any more"
@@ -135,6 +135,10 @@ drop_reasons! {
         => "See `sluice status` for the pod: fewer firewall rules in it, or a CPU without a worker, make it faster.";
     EndpointFirst = 50, Expected, "endpoint_first": "a service's endpoint speaks in a connection that is not known (any more); its client is asked about it"
         => "Nothing after a restart; else the connections of clients that only listen outlive their records (memory.connections).";
+    NewFlowRate = 51, Capacity, "new_flow_rate": "port begins more flows in a second than it may"
+        => "Find the port with `sluice drops`: it scans or is flooded; if it really opens so many, raise limits.new_flows.";
+    PortQuota = 52, Capacity, "port_quota": "port has as many connections as it may, all of them established"
+        => "Find who keeps so many open (`sluice flows`), or raise limits.connections_percent or memory.connections.";
 }
 
 #[cfg(test)]

@@ -70,7 +70,12 @@ impl Scope {
         Self(serial | Self::TUNNEL)
     }
 
-    /// The number inside, for hashing and display.
+    /// The scope with the number that [`Self::get`] gave.
+    pub const fn of(number: u32) -> Self {
+        Self(number)
+    }
+
+    /// The number inside, for hashing, records and display.
     pub const fn get(self) -> u32 {
         self.0
     }

@@ -185,3 +185,12 @@ fn names_survive_a_round_trip_and_others_are_explained() {
         r#"unknown scheduler "wlc ": use one of rr, wrr, lc, sh, mh, random"#
     );
 }
+
+#[test]
+fn sh_never_changes_between_releases() {
+    let (service, runtime) = (service(SchedulerKind::Sh, &[1, 2, 3, 4]), Runtime::new(1, 4));
+    let picks: Vec<usize> = (0..16)
+        .map(|n| service.pick(&context(client(n), 0, 0), &runtime).unwrap().index)
+        .collect();
+    assert_eq!(picks, [3, 3, 1, 2, 1, 1, 0, 3, 2, 3, 3, 3, 2, 2, 1, 3]);
+}

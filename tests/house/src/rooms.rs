@@ -98,6 +98,7 @@ pub const ROOMS: &[Room] = &[
     ),
     room("sluice-lab", &[], Outside::Any),
     room("sluice-house", &[], Outside::Any),
+    room("sluice-loom", &["sluice-wire", "sluice-lb", "sluice-mem"], Outside::Any),
 ];
 
 /// Runtimes, clients and kernel interfaces: nothing that decides about packets may reach one, at any distance.

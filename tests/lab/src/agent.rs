@@ -136,6 +136,15 @@ impl Node<'_> {
         self.wait_ready()
     }
 
+    /// As [`Node::start_agent`], with keys of its configuration that differ from the topology's this once.
+    ///
+    /// # Errors
+    /// As [`Node::start_agent`].
+    pub fn start_agent_with(&self, over: &Map<String, Value>) -> Result<()> {
+        self.launch(&binary("sluice")?, over, &[])?;
+        self.wait_ready()
+    }
+
     /// Waits until the agent says it is ready.
     ///
     /// # Errors

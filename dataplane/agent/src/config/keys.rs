@@ -5,7 +5,7 @@ use super::tree::{Tree, line_of, short};
 use serde_saphyr::Spanned;
 
 /// Every key with its full path, in the order of the example.
-pub(super) const KEYS: [&str; 21] = [
+pub(super) const KEYS: [&str; 24] = [
     "node",
     "manifests",
     "socket",
@@ -25,6 +25,9 @@ pub(super) const KEYS: [&str; 21] = [
     "memory.frames",
     "memory.connections",
     "memory.flows",
+    "limits.connections_percent",
+    "limits.new_flows",
+    "limits.new_flows_burst",
     "log.level",
     "log.format",
 ];

@@ -50,6 +50,8 @@ pub(crate) struct Config {
     pub(crate) snat: SnatConfig,
     /// Sizes that are fixed at start.
     pub(crate) memory: MemoryConfig,
+    /// What one port may take.
+    pub(crate) limits: LimitsConfig,
     /// The agent's own log.
     pub(crate) log: LogConfig,
 }
@@ -149,10 +151,32 @@ pub(crate) struct MemoryConfig {
     /// Frames of the node, 4 KiB each.
     pub(crate) frames: usize,
     /// Connections of the node.
-    pub(crate) connections: usize,
+    pub(crate) connections: u32,
     /// Flows that a worker remembers.
     pub(crate) flows: usize,
 }
+
+/// `limits`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct LimitsConfig {
+    /// Share of the node's connections, percent.
+    pub(crate) connections_percent: u8,
+    /// Flows begun in a second, in the long run.
+    pub(crate) new_flows: u32,
+    /// Flows begun at once.
+    pub(crate) new_flows_burst: u32,
+}
+
+impl LimitsConfig {
+    /// Most connections of one port, of a table of `all`.
+    pub(crate) fn connections(&self, all: u32) -> u32 {
+        let share = u64::from(all) * u64::from(self.connections_percent) / 100;
+        (share as u32).max(LEAST_CONNECTIONS)
+    }
+}
+
+/// What a port may have however small its share is.
+const LEAST_CONNECTIONS: u32 = 1024;
 
 /// `log`.
 #[derive(Clone, Debug, PartialEq)]
@@ -222,6 +246,11 @@ impl Config {
                 frames: 16_384,
                 connections: 262_144,
                 flows: 65_536,
+            },
+            limits: LimitsConfig {
+                connections_percent: 25,
+                new_flows: 50_000,
+                new_flows_burst: 50_000,
             },
             log: LogConfig {
                 level: tracing::Level::INFO,

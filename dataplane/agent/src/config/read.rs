@@ -95,6 +95,19 @@ pub(super) fn config(bytes: &[u8]) -> Result<Config, Fault> {
     set(&mut config.memory.flows, find("memory.flows"), |v| {
         v.number(1024..=4_194_304)
     })?;
+    set(
+        &mut config.limits.connections_percent,
+        find("limits.connections_percent"),
+        |v| v.number(1..=100),
+    )?;
+    set(&mut config.limits.new_flows, find("limits.new_flows"), |v| {
+        v.number(1..=10_000_000)
+    })?;
+    set(
+        &mut config.limits.new_flows_burst,
+        find("limits.new_flows_burst"),
+        |v| v.number(1..=10_000_000),
+    )?;
     set(&mut config.log.level, find("log.level"), |v| {
         let levels = [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE];
         v.choice(

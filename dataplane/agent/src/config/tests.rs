@@ -63,6 +63,7 @@ workers: {count: 2, cpus: [5, 0], polling: busy}
 services: {scheduler: mh, cidrs: [10.96.0.0/16, fd00:96::/112], nodeports: 20000-20999}
 snat: {ports: 50000-50999}
 memory: {frames: 1024, connections: 2000, flows: 4000}
+limits: {connections_percent: 50, new_flows: 100, new_flows_burst: 200}
 log: {level: debug, format: json}
 ",
     );
@@ -107,6 +108,19 @@ log: {level: debug, format: json}
             connections: 2000,
             flows: 4000
         }
+    );
+    assert_eq!(
+        config.limits,
+        LimitsConfig {
+            connections_percent: 50,
+            new_flows: 100,
+            new_flows_burst: 200
+        }
+    );
+    let most = |all| config.limits.connections(all);
+    assert_eq!(
+        (most(2000), most(262_144), most(16_777_216)),
+        (1024, 131_072, 8_388_608)
     );
     assert_eq!(
         config.log,

@@ -3,7 +3,7 @@
 
 use super::record::{Direction, Record, RecordId};
 use super::{ConnectionTable, table::lock};
-use core::sync::atomic::Ordering;
+use crate::sync::Ordering;
 use sluice_lb::{ConnState, timeout_ns};
 
 /// A connection for display.
@@ -26,13 +26,16 @@ pub struct ConnectionRow {
 impl ConnectionTable {
     /// Looks at the next `budget` places and takes out what has been silent for too long; each one taken is given to `ended`.
     pub fn sweep(&self, now_ns: u64, budget: usize, mut ended: impl FnMut(&Record)) {
-        if self.is_empty() || self.cells.is_empty() {
+        let count = self.capacity();
+        if self.is_empty() || count == 0 {
             return;
         }
         let start = self.sweep_at.fetch_add(budget, Ordering::Relaxed);
-        for step in 0..budget.min(self.cells.len()) {
-            let index = (start.wrapping_add(step)) % self.cells.len();
-            let cell = &self.cells[index];
+        for step in 0..budget.min(count) {
+            let index = (start.wrapping_add(step)) % count;
+            let Some(cell) = self.records.cell(index as u32) else {
+                continue;
+            };
             let life = cell.life();
             let Some(state) = life.state else { continue };
             let id = RecordId {
@@ -57,15 +60,18 @@ impl ConnectionTable {
                 if rows.len() == limit {
                     return rows;
                 }
-                let cell = &self.cells[key.index as usize];
+                let Some(cell) = self.records.cell(key.index) else {
+                    continue;
+                };
                 let Some(state) = cell.life().state else { continue };
+                let (packets, bytes) = cell.volumes();
                 rows.push(ConnectionRow {
                     record: cell.load(),
                     state,
-                    age_ns: now_ns.saturating_sub(cell.created_ns.load(Ordering::Relaxed)),
+                    age_ns: now_ns.saturating_sub(cell.created_ns()),
                     idle_ns: now_ns.saturating_sub(cell.last_ns()),
-                    packets: core::array::from_fn(|i| cell.usage[i].packets.load(Ordering::Relaxed)),
-                    bytes: core::array::from_fn(|i| cell.usage[i].bytes.load(Ordering::Relaxed)),
+                    packets,
+                    bytes,
                 });
             }
         }

@@ -1,17 +1,14 @@
 //! The table: records in one fixed array, both directions' keys in sharded maps behind short locks.
 
-use super::record::{Cell, Direction, Life, Record, RecordId};
-use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use foldhash::fast::RandomState;
+use super::record::{Direction, Life, Record, RecordId};
+use super::records::{Records, RecordsError};
+use super::seats::{Asked, Class, Seats};
+use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, ERAS, Keyed, Mutex, MutexGuard, Ordering, SHARDS};
 use hashbrown::HashTable;
 use sluice_lb::{ConnState, Timeouts};
-use sluice_wire::{Generation, Tuple};
+use sluice_wire::{Generation, Scope, Tuple};
 use std::hash::BuildHasher;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-const SHARDS: usize = 64;
-/// Counters of keys that came and went, see [`ConnectionTable::era`].
-const ERAS: usize = 1024;
+use std::sync::PoisonError;
 
 /// A key's place in a shard: the record, and which of its two keys.
 #[derive(Clone, Copy)]
@@ -31,16 +28,21 @@ pub enum Inserted {
     Lost(RecordId, Record),
     /// The reply's key belongs to another connection: choose another source port.
     ReplyTaken,
-    /// No record is free.
+    /// The port that opens it has as many as it may, all of them established.
+    OverQuota,
+    /// No record is free, and nobody has to make room for this port.
     Full,
 }
 
+/// How often a place that was to be freed may be gone already, before the table counts as full.
+const EVICTIONS: usize = 4;
+
 /// All connections of the node; shared by the workers.
 pub struct ConnectionTable {
-    pub(super) cells: Box<[Cell]>,
+    pub(super) records: Records,
     pub(super) shards: Box<[Mutex<Shard>]>,
-    free: Mutex<Vec<u32>>,
-    hasher: RandomState,
+    pub(super) seats: Seats,
+    hasher: Keyed,
     eras: Box<[AtomicU32]>,
     pub(super) timeouts: Timeouts,
     pub(super) sweep_at: AtomicUsize,
@@ -50,21 +52,24 @@ pub struct ConnectionTable {
 
 impl ConnectionTable {
     /// Room for `capacity` connections; the hash is keyed anew at each start.
-    pub fn new(capacity: usize, timeouts: Timeouts) -> Self {
-        let per_shard = 2 * capacity / SHARDS + 16;
-        Self {
-            cells: (0..capacity).map(|_| Cell::default()).collect(),
+    ///
+    /// # Errors
+    /// There is no memory for them.
+    pub fn new(capacity: u32, timeouts: Timeouts) -> Result<Self, RecordsError> {
+        let per_shard = 2 * capacity as usize / SHARDS + 16;
+        Ok(Self {
+            records: Records::create(capacity)?,
             shards: (0..SHARDS)
                 .map(|_| Mutex::new(Shard::with_capacity(per_shard)))
                 .collect(),
-            free: Mutex::new((0..capacity as u32).rev().collect()),
-            hasher: RandomState::default(),
+            seats: Seats::new(capacity),
+            hasher: Keyed::default(),
             eras: (0..ERAS).map(|_| AtomicU32::new(0)).collect(),
             timeouts,
             sweep_at: AtomicUsize::new(0),
             live: AtomicU32::new(0),
             expired: AtomicU64::new(0),
-        }
+        })
     }
 
     /// Connections now.
@@ -79,17 +84,26 @@ impl ConnectionTable {
 
     /// Most connections there can be.
     pub fn capacity(&self) -> usize {
-        self.cells.len()
+        self.records.count() as usize
+    }
+
+    /// Connections that came in by this port first; those that are just being entered included.
+    pub fn held(&self, owner: Scope) -> u32 {
+        self.seats.held(owner)
+    }
+
+    /// The records, to read them or to hand them on.
+    pub fn records(&self) -> &Records {
+        &self.records
     }
 
     /// The connection that a packet with this tuple belongs to.
     pub fn lookup(&self, tuple: &Tuple) -> Option<(RecordId, Record, Direction)> {
         let hash = self.hash(tuple);
         let shard = self.lock(shard_of(hash));
-        let key = *shard.find(hash, |key| {
-            self.cells[key.index as usize].arriving(key.direction) == *tuple
-        })?;
-        Some((self.id(key.index), self.cells[key.index as usize].load(), key.direction))
+        let key = self.find(&shard, hash, tuple)?;
+        let (id, record) = self.read(key.index)?;
+        Some((id, record, key.direction))
     }
 
     /// Changes whenever a connection to which packets with this tuple may belong is entered or taken out, and sometimes
@@ -100,35 +114,81 @@ impl ConnectionTable {
     }
 
     /// Enters both keys of a connection, or neither. Complete before it returns, so that a reply that arrives at another
-    /// worker finds it.
-    pub fn insert(&self, record: &Record, state: ConnState, now_ns: u64) -> Inserted {
+    /// worker finds it. The port that opens it may hold `quota`; a connection that had to make room is given to `evicted`.
+    pub fn insert(
+        &self,
+        record: &Record,
+        state: ConnState,
+        now_ns: u64,
+        quota: u32,
+        evicted: impl FnMut(&Record),
+    ) -> Inserted {
+        let index = match self.seats.ask(record.owner, quota, |index| self.id(index)) {
+            Asked::Free(index) => index,
+            // Nobody makes room for what cannot be entered.
+            asked => match self.in_the_way(record) {
+                Some(found) => return found,
+                None => match self.make_room(asked, record.owner, quota, evicted) {
+                    Ok(index) => index,
+                    Err(refused) => return refused,
+                },
+            },
+        };
+        let inserted = self.enter(index, record, state, now_ns);
+        if !matches!(inserted, Inserted::Won(_)) {
+            self.seats.leave(index);
+        }
+        inserted
+    }
+
+    /// Without a shard locked, since another connection's shards are locked to take it out.
+    fn make_room(
+        &self,
+        mut asked: Asked,
+        owner: Scope,
+        quota: u32,
+        mut evicted: impl FnMut(&Record),
+    ) -> Result<u32, Inserted> {
+        for _ in 0..EVICTIONS {
+            match asked {
+                Asked::Free(index) => return Ok(index),
+                Asked::Evict(id, class) => {
+                    let same = |state| class == Class::Established || class_of(state) == class;
+                    if let Some(record) = self.take_out(id, Some(owner), same) {
+                        evicted(&record);
+                        return Ok(id.index);
+                    }
+                }
+                Asked::OverQuota => return Err(Inserted::OverQuota),
+                Asked::Full => return Err(Inserted::Full),
+            }
+            asked = self.seats.ask(owner, quota, |index| self.id(index));
+        }
+        Err(Inserted::Full)
+    }
+
+    fn in_the_way(&self, record: &Record) -> Option<Inserted> {
+        if let Some((id, found, _)) = self.lookup(&record.original) {
+            return Some(Inserted::Lost(id, found));
+        }
+        self.lookup(&record.reply).map(|_| Inserted::ReplyTaken)
+    }
+
+    fn enter(&self, index: u32, record: &Record, state: ConnState, now_ns: u64) -> Inserted {
         let (original, reply) = (self.hash(&record.original), self.hash(&record.reply));
         let (first, second) = (shard_of(original), shard_of(reply));
         let mut locks = self.lock_two(first, second);
-        let find = |shard: &Shard, hash, tuple: &Tuple| {
-            shard
-                .find(hash, |key| {
-                    self.cells[key.index as usize].arriving(key.direction) == *tuple
-                })
-                .copied()
-        };
-        if let Some(key) = find(locks.get(first), original, &record.original) {
-            return Inserted::Lost(self.id(key.index), self.cells[key.index as usize].load());
+        if let Some(key) = self.find(locks.get(first), original, &record.original) {
+            let found = self.read(key.index);
+            return found.map_or(Inserted::Full, |(id, record)| Inserted::Lost(id, record));
         }
-        if find(locks.get(second), reply, &record.reply).is_some() {
+        if self.find(locks.get(second), reply, &record.reply).is_some() {
             return Inserted::ReplyTaken;
         }
-        let Some(index) = lock(&self.free).pop() else {
+        let Some(cell) = self.records.cell(index) else {
             return Inserted::Full;
         };
-        let cell = &self.cells[index as usize];
-        cell.store(record);
-        cell.created_ns.store(now_ns, Ordering::Relaxed);
-        for usage in &cell.usage {
-            usage.last_ns.store(now_ns, Ordering::Relaxed);
-            usage.packets.store(0, Ordering::Relaxed);
-            usage.bytes.store(0, Ordering::Relaxed);
-        }
+        cell.store(record, now_ns);
         let life = Life {
             incarnation: cell.life().incarnation,
             state: Some(state),
@@ -136,26 +196,16 @@ impl ConnectionTable {
         };
         // Last: whoever sees it live, such as the sweep, must see its times too.
         cell.set_life(life);
-        let rehash = |key: &Key| self.hash(&self.cells[key.index as usize].arriving(key.direction));
-        locks.get_mut(first).insert_unique(
-            original,
-            Key {
-                index,
-                direction: Direction::Original,
-            },
-            rehash,
-        );
-        locks.get_mut(second).insert_unique(
-            reply,
-            Key {
-                index,
-                direction: Direction::Reply,
-            },
-            rehash,
-        );
-        for hash in [original, reply] {
+        for (shard, hash, direction) in [
+            (first, original, Direction::Original),
+            (second, reply, Direction::Reply),
+        ] {
+            locks
+                .get_mut(shard)
+                .insert_unique(hash, Key { index, direction }, |key| self.rehash(key));
             self.eras[era_of(hash)].fetch_add(1, Ordering::Release);
         }
+        self.seats.enter(index, class_of(state));
         self.live.fetch_add(1, Ordering::Relaxed);
         Inserted::Won(RecordId {
             index,
@@ -165,36 +215,56 @@ impl ConnectionTable {
 
     /// Takes a connection out; what it was, for the caller who removed it (nobody else gets it).
     pub fn remove(&self, id: RecordId) -> Option<Record> {
-        let cell = self.cells.get(id.index as usize)?;
+        self.take_out(id, None, |_| true)
+    }
+
+    /// Takes a connection out, if its state is one of `these` still, and gives its place to `heir`, or else back.
+    fn take_out(&self, id: RecordId, heir: Option<Scope>, these: impl Fn(ConnState) -> bool) -> Option<Record> {
+        let cell = self.records.cell(id.index)?;
         let record = cell.load();
         let (original, reply) = (self.hash(&record.original), self.hash(&record.reply));
         let (first, second) = (shard_of(original), shard_of(reply));
         let mut locks = self.lock_two(first, second);
         // Read again under the locks: another worker may have removed it, and the place may have been taken anew.
-        let life = cell.life();
-        if life.incarnation != id.incarnation || life.state.is_none() || cell.load() != record {
+        if cell.life().incarnation != id.incarnation || cell.load() != record {
             return None;
         }
-        let entry = locks
-            .get_mut(first)
-            .find_entry(original, |k| k.index == id.index && k.direction == Direction::Original);
-        entry.ok()?.remove();
-        if let Ok(entry) = locks
-            .get_mut(second)
-            .find_entry(reply, |k| k.index == id.index && k.direction == Direction::Reply)
-        {
-            entry.remove();
-        }
-        cell.set_life(Life {
+        let over = |life: Life| Life {
             incarnation: life.incarnation.wrapping_add(1),
             state: None,
             cut: false,
-        });
+        };
+        // In one step with the question: a packet may establish meanwhile what was to be evicted unanswered.
+        let ends = |life: Life| {
+            if life.state.is_some_and(&these) {
+                over(life)
+            } else {
+                life
+            }
+        };
+        let (before, after) = cell.change_life(id.incarnation, ends)?;
+        if after == before {
+            return None;
+        }
+        for (shard, hash, direction) in [
+            (first, original, Direction::Original),
+            (second, reply, Direction::Reply),
+        ] {
+            let found = locks
+                .get_mut(shard)
+                .find_entry(hash, |k| k.index == id.index && k.direction == direction);
+            if let Ok(entry) = found {
+                entry.remove();
+            }
+        }
         for hash in [original, reply] {
             self.eras[era_of(hash)].fetch_add(1, Ordering::Release);
         }
         self.live.fetch_sub(1, Ordering::Relaxed);
-        lock(&self.free).push(id.index);
+        match heir {
+            Some(owner) => self.seats.pass_on(id.index, owner),
+            None => self.seats.leave(id.index),
+        }
         Some(record)
     }
 
@@ -208,12 +278,29 @@ impl ConnectionTable {
         generation >= record.decided_in
     }
 
-    fn id(&self, index: u32) -> RecordId {
-        let incarnation = self.cells[index as usize].life().incarnation;
-        RecordId { index, incarnation }
+    fn id(&self, index: u32) -> Option<RecordId> {
+        let incarnation = self.records.incarnation(index)?;
+        Some(RecordId { index, incarnation })
     }
 
-    fn hash(&self, tuple: &Tuple) -> u64 {
+    fn read(&self, index: u32) -> Option<(RecordId, Record)> {
+        Some((self.id(index)?, self.records.cell(index)?.load()))
+    }
+
+    fn find(&self, shard: &Shard, hash: u64, tuple: &Tuple) -> Option<Key> {
+        let same = |key: &Key| self.arriving(key) == Some(*tuple);
+        shard.find(hash, same).copied()
+    }
+
+    fn arriving(&self, key: &Key) -> Option<Tuple> {
+        self.records.cell(key.index).map(|cell| cell.arriving(key.direction))
+    }
+
+    fn rehash(&self, key: &Key) -> u64 {
+        self.arriving(key).map_or(0, |tuple| self.hash(&tuple))
+    }
+
+    pub(crate) fn hash(&self, tuple: &Tuple) -> u64 {
         self.hasher.hash_one(tuple)
     }
 
@@ -231,7 +318,7 @@ impl ConnectionTable {
 }
 
 /// Nothing panics while one is locked in a half-changed state, so a poisoned one is whole.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -264,4 +351,12 @@ fn shard_of(hash: u64) -> usize {
 
 fn era_of(hash: u64) -> usize {
     (hash >> 20) as usize % ERAS
+}
+
+pub(super) fn class_of(state: ConnState) -> Class {
+    if state.is_expendable() {
+        Class::Expendable
+    } else {
+        Class::Established
+    }
 }

@@ -2,7 +2,8 @@
 
 use super::ConnectionTable;
 use super::record::{Direction, Life, RecordId};
-use core::sync::atomic::Ordering;
+use super::table::class_of;
+use crate::sync::Ordering;
 use sluice_lb::{ConnState, on_packet};
 use sluice_wire::Proto;
 
@@ -10,26 +11,25 @@ impl ConnectionTable {
     /// Whether this connection is still the one in its place.
     #[inline]
     pub fn is_current(&self, id: RecordId) -> bool {
-        self.cells
-            .get(id.index as usize)
-            .is_some_and(|cell| cell.life().incarnation == id.incarnation)
+        self.records.incarnation(id.index) == Some(id.incarnation)
     }
 
     /// Asks the processor for what [`Self::is_current`] reads.
     #[inline]
     pub(crate) fn prefetch(&self, id: RecordId) {
-        if let Some(cell) = self.cells.get(id.index as usize) {
-            cell.prefetch_life();
-        }
+        self.records.prefetch_life(id.index);
     }
 
     /// Reports packets of one direction; false when the connection is gone, so that the caller forgets it too.
     #[inline]
     pub fn touch(&self, id: RecordId, direction: Direction, now_ns: u64, packets: u32, bytes: u64) -> bool {
-        if !self.is_current(id) {
+        let Some(cell) = self.records.cell(id.index) else {
+            return false;
+        };
+        if cell.life().incarnation != id.incarnation {
             return false;
         }
-        let usage = &self.cells[id.index as usize].usage[direction.index()];
+        let usage = cell.usage(direction);
         usage.last_ns.store(now_ns, Ordering::Relaxed);
         usage.packets.fetch_add(u64::from(packets), Ordering::Relaxed);
         usage.bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -42,27 +42,31 @@ impl ConnectionTable {
             Direction::Original => sluice_lb::Direction::Original,
             Direction::Reply => sluice_lb::Direction::Reply,
         };
-        let cell = self.cells.get(id.index as usize)?;
-        let (_, after) = cell.change_life(id.incarnation, |life| Life {
+        let cell = self.records.cell(id.index)?;
+        let (before, after) = cell.change_life(id.incarnation, |life| Life {
             state: life.state.map(|state| on_packet(state, way, proto, tcp_flags)),
             cut: false,
             ..life
         })?;
+        if before.state.map(class_of) != after.state.map(class_of) {
+            // Two packets may come here at once: the state that is there under the lock is what counts.
+            self.seats.reclass(id.index, || self.state(id).map(class_of));
+        }
         after.state
     }
 
     /// Notes that policy no longer allows the connection; true for the one caller that was first.
     pub(crate) fn cut(&self, id: RecordId) -> bool {
         let changed = self
-            .cells
-            .get(id.index as usize)
+            .records
+            .cell(id.index)
             .and_then(|cell| cell.change_life(id.incarnation, |life| Life { cut: true, ..life }));
         changed.is_some_and(|(before, _)| !before.cut)
     }
 
     /// State of a connection; `None` when it is gone.
     pub fn state(&self, id: RecordId) -> Option<ConnState> {
-        let life = self.cells.get(id.index as usize)?.life();
+        let life = self.records.cell(id.index)?.life();
         life.state.filter(|_| life.incarnation == id.incarnation)
     }
 }

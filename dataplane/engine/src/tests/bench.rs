@@ -5,7 +5,7 @@ use super::world::{
     GATEWAY_MAC, HOST, HOST_MAC, NODE, OTHER_NODE, OUR_VTEP, PEER_VTEP, ROUTER_MAC, TUNNEL_PORT, UPLINK, UPLINK_MAC,
     VNI, Who, World,
 };
-use crate::{Burst, Counters, Egress, Engine, EngineConfig, Frame, Shared};
+use crate::{Burst, Counters, Egress, Engine, EngineConfig, Frame, Limits, Shared};
 use sluice_lb::{PortRange, PortSet, Runtime, SnatPorts};
 use sluice_mem::{LARGE_CHUNK, Memory, Pools};
 use sluice_snapshot::Snapshot;
@@ -16,6 +16,21 @@ use std::sync::Arc;
 pub(super) const SECOND: u64 = 1_000_000_000;
 const FRAMES: usize = 512;
 const LARGE: usize = 8;
+
+/// How large the tables are.
+pub(super) struct Sizes {
+    pub(super) connections: u32,
+    pub(super) cache_flows: usize,
+}
+
+/// Any port may fill the table, as fast as it likes.
+pub(super) const NO_LIMITS: Limits = Limits {
+    connections: u32::MAX,
+    new_flows_per_s: 1_000_000_000,
+    new_flows_burst: u32::MAX,
+    answers_per_s: 1_000_000_000,
+    answers_burst: u32::MAX,
+};
 
 /// A frame that left.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,19 +89,38 @@ impl Bench {
         Self::with(World::new(), 1)
     }
 
-    pub(super) fn with(mut world: World, workers: usize) -> Self {
+    pub(super) fn with(world: World, workers: usize) -> Self {
+        Self::limited(world, workers, NO_LIMITS)
+    }
+
+    pub(super) fn limited(world: World, workers: usize, limits: Limits) -> Self {
+        let sizes = Sizes {
+            connections: 256,
+            cache_flows: 256,
+        };
+        Self::sized(world, workers, limits, sizes)
+    }
+
+    pub(super) fn sized(mut world: World, workers: usize, limits: Limits, sizes: Sizes) -> Self {
         let memories = (
             Memory::new(2048, FRAMES).unwrap(),
             Memory::new(LARGE_CHUNK, LARGE).unwrap(),
         );
         let ports = |first, last| SnatPorts::new(PortSet::from(PortRange { first, last }));
         let runtime = Runtime::with_affinity_capacity(16, 128, 64);
-        let shared = Arc::new(Shared::new(256, runtime, ports(40000, 40099), ports(20000, 20099)));
+        let shared = Shared::new(
+            sizes.connections,
+            limits,
+            runtime,
+            ports(40000, 40099),
+            ports(20000, 20099),
+        );
+        let shared = Arc::new(shared.unwrap());
         let snapshot = Arc::new(Snapshot::first(world.parts()));
         let workers = (0..workers).map(|n| {
             let counters = Arc::new(Counters::default());
             let config = EngineConfig {
-                cache_flows: 256,
+                cache_flows: sizes.cache_flows,
                 seed: n as u64,
             };
             Worker {

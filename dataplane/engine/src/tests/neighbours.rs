@@ -4,7 +4,7 @@ use super::bench::{Bench, SECOND, expect_outside};
 use super::packet::Packet;
 use super::world::{A, B, BASE, GATEWAY_MAC, HOST, HOST_MAC, NODE, OUTSIDE, ROUTER, UPLINK, Who, prefix};
 use sluice_snapshot::Route;
-use sluice_wire::{Addr, DropReason, MacAddr};
+use sluice_wire::{Addr, DropReason, MacAddr, PortSlot};
 
 fn arp(op: u16, sender: (MacAddr, Addr), target: Addr) -> Vec<u8> {
     let mut frame = [&[0xff; 6], &sender.0.0[..], &[8, 6, 0, 1, 8, 0, 6, 4, 0, op as u8]].concat();
@@ -161,13 +161,27 @@ fn held_packets_are_dropped_after_three_seconds_whatever_else_changes() {
 }
 
 #[test]
-fn few_packets_are_held() {
+fn few_packets_are_held_and_fewer_of_one_port() {
     let (mut bench, packet, seen) = unresolved();
-    for port in 0..70 {
-        bench.pod_sends(A, &packet.clone().to((OUTSIDE.addr(true), port)));
+    let others = (1..=4).map(|n| Who {
+        slot: PortSlot(10 + n),
+        v4: [10, 244, 1, 10 + n as u8],
+        ..A
+    });
+    let pods: Vec<Who> = [A].into_iter().chain(others).collect();
+    bench.change(|w| {
+        for pod in &pods[1..] {
+            w.add_pod(*pod, 10 + u32::from(pod.slot.0));
+        }
+    });
+    for (n, pod) in pods.iter().enumerate() {
+        for port in 0..20 {
+            let packet = packet.clone().from((pod.addr(true), packet.src.1));
+            bench.pod_sends(*pod, &packet.to((OUTSIDE.addr(true), port)));
+        }
+        assert_eq!(bench.counters().held.get().0, (16 * (n as u64 + 1)).min(64));
     }
-    assert_eq!(bench.counters().held.get().0, 64);
-    assert_eq!(bench.dropped(DropReason::HeldTooMany), 6);
+    assert_eq!(bench.dropped(DropReason::HeldTooMany), 4 * 4 + 20);
     bench.change(|w| _ = w.routes.insert(prefix("0.0.0.0/0"), Route::Direct(ROUTER)));
     let sent = bench.wait(SECOND);
     assert_eq!(sent.len(), 64);

@@ -4,13 +4,15 @@
 use super::bench::{Bench, wrapped};
 use super::packet::{ACK, L4, Packet, RST, SYN};
 use super::world::{
-    A, B, GATEWAY_MAC, REMOTE, ROUTER, SERVICE, TUNNEL, UPLINK, Who, World, app, egress, ingress, prefix,
+    A, B, GATEWAY_MAC, NODE, NODE_PORT, OUTSIDE, REMOTE, ROUTER, ROUTER_MAC, SERVICE, TUNNEL, UPLINK, UPLINK_MAC, Who,
+    World, app, egress, ingress, prefix,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
+use sluice_lb::ServiceSlot;
 use sluice_snapshot::{PeerSlot, Prefix, Route};
-use sluice_wire::{MacAddr, Meta, PortSlot};
+use sluice_wire::{MacAddr, Meta, PortSlot, Proto, Scope};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -29,6 +31,10 @@ enum Step {
     MoreSpecific(bool),
     HostRoute(bool),
     PeerPrefixes(bool),
+    Identity(&'static str),
+    Frontend(bool),
+    ClusterPrefix(bool),
+    Node(bool),
     Time(u64),
 }
 
@@ -47,8 +53,18 @@ fn l4() -> impl Strategy<Value = L4> {
 fn step() -> impl Strategy<Value = Step> {
     let pod = || select(&[A, B, REMOTE][..]);
     let local = || select(&[A, B][..]);
-    let ends = select(&[(A, B), (A, REMOTE), (A, SERVICE), (B, A), (REMOTE, A)][..]);
-    let ports = select(&[(1000, 80), (8080, 1000)][..]);
+    let ends = select(
+        &[
+            (A, B),
+            (A, REMOTE),
+            (A, SERVICE),
+            (B, A),
+            (REMOTE, A),
+            (A, OUTSIDE),
+            (OUTSIDE, NODE),
+        ][..],
+    );
+    let ports = select(&[(1000, 80), (8080, 1000), (1000, NODE_PORT)][..]);
     prop_oneof![
         12 => (ends, ports, l4()).prop_map(|((from, to), (sport, dport), l4)| Step::Send { from, to, sport, dport, l4 }),
         2 => vec(pod(), 0..3).prop_map(Step::Endpoints),
@@ -59,6 +75,10 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<bool>().prop_map(Step::MoreSpecific),
         1 => any::<bool>().prop_map(Step::HostRoute),
         1 => any::<bool>().prop_map(Step::PeerPrefixes),
+        1 => select(&["r", "a", "b"][..]).prop_map(Step::Identity),
+        1 => any::<bool>().prop_map(Step::Frontend),
+        1 => any::<bool>().prop_map(Step::ClusterPrefix),
+        1 => any::<bool>().prop_map(Step::Node),
         2 => select(&[100_000_000u64, 40_000_000_000][..]).prop_map(Step::Time),
     ]
 }
@@ -114,11 +134,45 @@ fn change(w: &mut World, step: &Step) {
                 Route::Direct(ROUTER)
             };
             w.routes.insert(prefix("10.244.2.0/24"), route);
-            w.peers.get_mut(&0).unwrap().prefixes = if *there {
-                vec![prefix("10.244.2.0/24")]
-            } else {
-                Vec::new()
-            };
+            if let Some(peer) = w.peers.get_mut(&0) {
+                peer.prefixes = if *there {
+                    vec![prefix("10.244.2.0/24")]
+                } else {
+                    Vec::new()
+                };
+            }
+        }
+        Step::Identity(app) => w.remote_app = app,
+        // The address is another service's, or nobody's port.
+        Step::Frontend(own) => {
+            for proto in [Proto::TCP, Proto::UDP] {
+                let slot = ServiceSlot(if proto == Proto::TCP { 0 } else { 2 });
+                let key = (SERVICE.addr(true), 80, proto);
+                if *own && w.services.len() == 4 {
+                    w.frontends.insert(key, slot);
+                } else {
+                    w.frontends.remove(&key);
+                }
+            }
+        }
+        Step::ClusterPrefix(there) => {
+            let other = prefix("203.0.113.0/24");
+            let kept = w.node.cluster_prefixes.iter().copied().filter(|p| *p != other);
+            w.node.cluster_prefixes = kept.chain(there.then_some(other)).collect();
+        }
+        // The other node goes with all that leads there, and comes back as a new peer.
+        Step::Node(there) => {
+            let before = w.peers.remove(&0);
+            w.routes.remove(&prefix("10.244.2.0/24"));
+            w.routes.remove(&prefix("10.244.2.0/25"));
+            if *there {
+                let fresh = World::new();
+                let mut peer = fresh.peers[&0].clone();
+                peer.scope = Scope::tunnel(before.map_or(100, |p| (p.scope.get() & 0xffff) + 1));
+                w.peers.insert(0, peer);
+                w.routes
+                    .insert(prefix("10.244.2.0/24"), fresh.routes[&prefix("10.244.2.0/24")]);
+            }
         }
         Step::Send { .. } | Step::Time(_) => {}
     }
@@ -133,7 +187,7 @@ fn set(w: &mut World, prefix: Prefix, route: Route, there: bool) {
 }
 
 /// What left, with the outer identification blanked: it counts per worker.
-fn seen(sent: Vec<super::bench::Sent>) -> Vec<(PortSlot, Vec<u8>)> {
+pub(super) fn seen(sent: Vec<super::bench::Sent>) -> Vec<(PortSlot, Vec<u8>)> {
     let blank = |mut bytes: Vec<u8>| {
         if bytes[12..14] == [8, 0] {
             bytes[18..20].fill(0);
@@ -166,6 +220,8 @@ proptest! {
                     }
                     let (port, bytes) = if *from == REMOTE {
                         (UPLINK, wrapped(&packet))
+                    } else if *from == OUTSIDE {
+                        (UPLINK, packet.between(ROUTER_MAC, UPLINK_MAC).frame())
                     } else {
                         (from.slot, packet.between(from.mac, GATEWAY_MAC).frame())
                     };

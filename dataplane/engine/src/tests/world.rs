@@ -87,6 +87,8 @@ pub(super) struct World {
     pub(super) frontends: BTreeMap<(Addr, u16, Proto), ServiceSlot>,
     pub(super) node_ports: BTreeMap<(Proto, u16, bool), ServiceSlot>,
     pub(super) policies: Vec<Policy>,
+    /// The label that policies know [`REMOTE`] by.
+    pub(super) remote_app: &'static str,
     identities: Identities,
 }
 
@@ -106,6 +108,7 @@ impl World {
             frontends: BTreeMap::new(),
             node_ports: BTreeMap::new(),
             policies: Vec::new(),
+            remote_app: "r",
             identities: Identities::default(),
         };
         let port = |serial, kind, caps| Port {
@@ -304,7 +307,11 @@ impl World {
             addrs: vec![who.addr(true), who.addr(false)],
             ..Pod::default()
         };
-        let pods = [(A, pod(A, "a")), (B, pod(B, "b")), (REMOTE, pod(REMOTE, "r"))];
+        let pods = [
+            (A, pod(A, "a")),
+            (B, pod(B, "b")),
+            (REMOTE, pod(REMOTE, self.remote_app)),
+        ];
         let namespace = Namespace {
             name: "default".into(),
             labels: Default::default(),

@@ -163,4 +163,19 @@ impl Conversation {
     pub(crate) fn http(&mut self, patience: Duration) -> io::Result<String> {
         self.ask("GET / HTTP/1.1\r\nHost: test\r\n\r\n", patience)
     }
+
+    /// Who answers one HTTP request on this connection: its body, however many segments it comes in.
+    pub(crate) fn who(&mut self) -> io::Result<String> {
+        let mut reply = self.http(PATIENCE)?;
+        loop {
+            if let Some((head, body)) = reply.split_once("\r\n\r\n") {
+                let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
+                let length: usize = length.and_then(|n| n.parse().ok()).unwrap_or(0);
+                if body.len() >= length {
+                    return Ok(body.trim_end().to_string());
+                }
+            }
+            reply += &self.ask("", PATIENCE)?;
+        }
+    }
 }

@@ -21,7 +21,7 @@ fn four_backends(scheduler: &str) -> Topology {
 }
 
 /// One connection for each request, a few at a time; all must be answered.
-fn requests(from: &Place<'_>, to: (IpAddr, u16), count: usize) -> Vec<String> {
+pub(crate) fn requests(from: &Place<'_>, to: (IpAddr, u16), count: usize) -> Vec<String> {
     const AT_ONCE: usize = 8;
     let job = || -> Vec<Result<String, String>> {
         let one = |i: usize| get(to.into(), "/", PATIENCE).map_err(|e| format!("request {i}: {e}"));

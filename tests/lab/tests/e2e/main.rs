@@ -1,5 +1,6 @@
 //! The agent in the lab: real kernels as clients and servers, real packets between them, one promise a test.
 
+mod any_worker;
 mod away;
 mod bad_input;
 mod balance;

@@ -7,7 +7,7 @@ use sluice_lab::{Lab, Topology};
 use std::net::SocketAddr;
 
 /// The first node gets `workers` on `queues`, polling as told.
-fn with(workers: u32, queues: u32, polling: &str) -> Topology {
+pub(crate) fn with(workers: u32, queues: u32, polling: &str) -> Topology {
     let mut topology = two_nodes();
     let node = &mut topology.nodes[0];
     (node.workers, node.queues) = (workers, Some(queues));
