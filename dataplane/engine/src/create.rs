@@ -28,6 +28,7 @@ impl Engine {
         cx.policy(&tuple, backend, deps)?;
         let way = cx.route(backend.0, deps)?;
         may_begin(cx, item, via.is_some(), backend, way)?;
+        cx.may_travel(item, way)?;
 
         let masquerade = cx.masquerade(&tuple, backend.0, via, way);
         let record = Record {

@@ -15,6 +15,7 @@ mod engine;
 mod held;
 mod icmp_error;
 mod look_up;
+mod reach;
 mod samples;
 mod shared;
 mod slow;

@@ -36,6 +36,9 @@ impl Engine {
             return None;
         }
         if let Basis::Connection(link) = &mut entry.basis {
+            if connections.is_reset(link.record) {
+                return None;
+            }
             link.packets += 1;
             link.bytes += item.frame.buf.total_len() as u64;
             if link.tick != cx.tick() {

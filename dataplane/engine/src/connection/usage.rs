@@ -15,6 +15,15 @@ impl ConnectionTable {
             .is_some_and(|cell| cell.life().incarnation == id.incarnation)
     }
 
+    /// Whether this connection is still the one in its place, and was reset: its next packet says whether that was true.
+    #[inline]
+    pub(crate) fn is_reset(&self, id: RecordId) -> bool {
+        self.cells.get(id.index as usize).is_some_and(|cell| {
+            let life = cell.life();
+            life.incarnation == id.incarnation && life.state == Some(ConnState::Reset)
+        })
+    }
+
     /// Asks the processor for what [`Self::is_current`] reads.
     #[inline]
     pub(crate) fn prefetch(&self, id: RecordId) {

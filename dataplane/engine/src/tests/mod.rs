@@ -1,10 +1,12 @@
 //! Holds the promises of the packet path: what goes in by one port, byte for byte, and what must come out by another.
 
 mod bench;
+mod hand_made;
 mod packet;
 mod world;
 
 mod connections;
+mod hard_packets;
 mod icmp;
 mod neighbours;
 mod no_allocation;
@@ -15,6 +17,7 @@ mod properties;
 mod refusals;
 mod renewal;
 mod samples;
+mod sctp;
 mod services;
 mod spoofing;
 mod super_frames;
