@@ -11,3 +11,4 @@ mod tests;
 pub use record::{Direction, Record, RecordId};
 pub use sweep::ConnectionRow;
 pub use table::{ConnectionTable, Inserted};
+pub(crate) use usage::Standing;

@@ -6,6 +6,16 @@ use core::sync::atomic::Ordering;
 use sluice_lb::{ConnState, on_packet};
 use sluice_wire::Proto;
 
+/// Whether what was decided for a connection still holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Holds,
+    /// It was reset; its next packet says whether that was true.
+    Reset,
+    /// Another one may be in its place.
+    Gone,
+}
+
 impl ConnectionTable {
     /// Whether this connection is still the one in its place.
     #[inline]
@@ -15,16 +25,18 @@ impl ConnectionTable {
             .is_some_and(|cell| cell.life().incarnation == id.incarnation)
     }
 
-    /// Whether this connection is still the one in its place, and was reset: its next packet says whether that was true.
+    /// What a packet that knows its connection must know of it: one read.
     #[inline]
-    pub(crate) fn is_reset(&self, id: RecordId) -> bool {
-        self.cells.get(id.index as usize).is_some_and(|cell| {
-            let life = cell.life();
-            life.incarnation == id.incarnation && life.state == Some(ConnState::Reset)
-        })
+    pub(crate) fn standing(&self, id: RecordId) -> Standing {
+        match self.cells.get(id.index as usize).map(|cell| cell.life()) {
+            Some(life) if life.incarnation != id.incarnation => Standing::Gone,
+            Some(life) if life.state == Some(ConnState::Reset) => Standing::Reset,
+            Some(_) => Standing::Holds,
+            None => Standing::Gone,
+        }
     }
 
-    /// Asks the processor for what [`Self::is_current`] reads.
+    /// Asks the processor for what [`Self::standing`] reads.
     #[inline]
     pub(crate) fn prefetch(&self, id: RecordId) {
         if let Some(cell) = self.cells.get(id.index as usize) {

@@ -204,12 +204,12 @@ fn tunnelled(frame: &[u8]) -> Vec<u8> {
     }
 }
 
-/// Sends a payload to node-a's tunnel port in a packet of `place`'s own address.
-fn to_tunnel(place: &Place<'_>, v6: bool, payload: &[u8]) {
-    let any = if v6 { "[::]:0" } else { "0.0.0.0:0" };
+/// Sends a payload to a node's tunnel port in a packet of `place`'s own address.
+fn to_tunnel(place: &Place<'_>, node: IpAddr, payload: &[u8]) {
+    let any = if node.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" };
     let send = || {
         let socket = UdpSocket::bind(any)?;
-        Ok(socket.send_to(payload, SocketAddr::new(of(NODE_A, v6), 8472))?)
+        Ok(socket.send_to(payload, SocketAddr::new(node, 8472))?)
     };
     assert_eq!(place.within(send).unwrap(), payload.len());
 }
@@ -230,10 +230,11 @@ fn tunnel_packets_come_from_nodes_and_carry_their_own_pods_addresses_only() {
                 assert_eq!(next(&server), text);
             }
             let real = tunnelled(&wire.carrying(&text));
-            to_tunnel(&owner, v6, &real);
+            to_tunnel(&owner, of(NODE_A, v6), &real);
             assert_eq!(next(&server), text, "the packet is good from its own node");
 
-            let repeat = |place: &Place<'_>, payload: &[u8]| (0..TIMES).for_each(|_| to_tunnel(place, v6, payload));
+            let here = of(NODE_A, v6);
+            let repeat = |place: &Place<'_>, payload: &[u8]| (0..TIMES).for_each(|_| to_tunnel(place, here, payload));
             // The header in front, then the inner frame as the peer would send it.
             let macs = (mac_at(&real, 14), mac_at(&real, 8));
             let inner = |src: IpAddr| {
@@ -248,6 +249,12 @@ fn tunnel_packets_come_from_nodes_and_carry_their_own_pods_addresses_only() {
             let pod_of_a = address(lab, "web-1", v6);
             for src in [pod_of_a, of(NODE_A, v6), of(NODE_B, v6), of(OUTSIDE, v6), of(WEB, v6)] {
                 expect_drops(lab, &node, "spoofed_source", TIMES, || repeat(&owner, &inner(src)));
+            }
+            // Masqueraded it would come from a node of the cluster, whatever is in it.
+            for (to, v6) in FAMILIES.into_iter().flat_map(|v6| [(NODE_A, v6), (NODE_B, v6)]) {
+                expect_drops(lab, &node, "tunnel_from_pod", TIMES, || {
+                    (0..TIMES).for_each(|_| to_tunnel(&lab.pod("web-1").unwrap(), of(to, v6), &inner(pod_of_b)));
+                });
             }
             flow.send(b"the last datagram").unwrap();
             assert_eq!(next(&server), "the last datagram", "nothing forged came before it");

@@ -70,6 +70,12 @@ fn every_hop_says_its_name_and_none_is_missing() {
                 let seen = trace(&user, of(FAR_OUTSIDE, v6), how);
                 assert_eq!(seen, hops(&[BASE_A, ROUTER, FAR_OUTSIDE]), "{how:?}");
             }
+            let from_node = trace(&lab.node("node-a").unwrap(), there, UDP);
+            assert_eq!(
+                from_node,
+                [Some(of(BASE_B, v6)), Some(there)],
+                "the node is no hop after itself"
+            );
             assert_eq!(trace(&user, of(FAR, v6), TCP), hops(&[BASE_A, BASE_B, FAR]));
             assert_eq!(
                 trace(&user, of(FAR_NODE, v6), ECHO_REQUEST),
