@@ -1,7 +1,7 @@
 //! What may not go on, and what its sender is told.
 
 use super::bench::{Bench, expect_at_host, expect_at_pod, expect_in_tunnel};
-use super::packet::{ACK, L4, Packet, RST, SYN};
+use super::packet::{ACK, FIN, L4, Packet, RST, SYN};
 use super::world::{
     A, B, BASE, GATEWAY_MAC, NODE, NODE_PORT, OUR_VTEP, OUTSIDE, PEER_VTEP, REMOTE, SERVICE, World, prefix,
 };
@@ -132,6 +132,20 @@ fn each_hop_says_its_name() {
                 assert_eq!(bench.shared.connections.len(), 0, "{probe:?}");
             }
         }
+        // Of a connection that there is already, too: its state waits for packets that get on.
+        let data = Packet::tcp((A.addr(v4), 1000), (REMOTE.addr(v4), 80), ACK);
+        bench.pod_sends(A, &data);
+        bench.tunnel_sends(&data.reply());
+        for flags in [ACK, RST, ACK | FIN] {
+            let probe = Packet::tcp(data.src, data.dst, flags).ttl(1);
+            expect_at_pod(&bench.pod_sends(A, &probe), A, error(v4, code, [0; 4], &probe));
+            let rows = bench.shared.connections.rows(0, 9);
+            assert_eq!(
+                (rows.len(), rows[0].state),
+                (1, sluice_lb::ConnState::Established),
+                "{flags}"
+            );
+        }
         // What arrives with its last hop is told by the node where it arrives, through the tunnel.
         let last = Packet::udp((REMOTE.addr(v4), 1000), (A.addr(v4), 33434)).ttl(1);
         let sent = bench.tunnel_sends(&last);
@@ -140,7 +154,7 @@ fn each_hop_says_its_name() {
         let mut told = Packet::icmp(BASE.addr(v4), REMOTE.addr(v4), code.0, code.1, [0; 4], quoted);
         (told.id, told.tos) = (0, if v4 { 0xc0 } else { 0 });
         expect_in_tunnel(&sent, told);
-        assert_eq!(bench.shared.connections.len(), 0);
+        assert_eq!(bench.shared.connections.len(), 1);
         // The node itself is the end of the way, not a hop of it.
         let here = Packet::udp((A.addr(v4), 1000), (NODE.addr(v4), 33434)).ttl(1);
         expect_at_host(&bench.pod_sends(A, &here), here);
