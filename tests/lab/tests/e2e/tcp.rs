@@ -1,6 +1,10 @@
 //! TCP connections that do not live as most do, between real kernels.
 
+use crate::clients::Conversation;
 use crate::cluster::*;
+use crate::frames::{mac_at, reset};
+use crate::raw::{contains, raw};
+use etherparse::{SlicedPacket, TransportSlice};
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, setsockopt, socket, sockopt,
 };
@@ -12,12 +16,13 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 const PORT: u16 = 9000;
 
-/// States of the TCP connections between `PORT` of these two, in the eyes of node-a's agent.
-fn states(lab: &Lab, ends: [IpAddr; 2]) -> Vec<String> {
+/// States of the TCP connections from one of these to this port of the other, in the eyes of node-a's agent.
+fn states(lab: &Lab, ends: [IpAddr; 2], port: u16) -> Vec<String> {
     let rows = lab.node("node-a").unwrap().sluice_json(&["flows"]).unwrap();
     let between = |row: &&Value| {
         let end = |which: &str| row[which].as_str().and_then(|text| text.parse().ok());
-        row["protocol"] == "tcp" && [end("source"), end("destination")] == ends.map(Some)
+        let same = [end("source"), end("destination")] == ends.map(Some);
+        row["protocol"] == "tcp" && same && row["destination_port"] == port
     };
     let rows = rows.as_array().unwrap().iter().filter(between);
     rows.map(|row| row["state"].as_str().unwrap().to_string()).collect()
@@ -122,15 +127,52 @@ fn two_pods_open_one_connection_at_once() {
                 ends[to].read_exact(&mut got).unwrap();
                 assert_eq!(&got, b"hello");
             }
-            assert_eq!(states(lab, [a, b]), ["established"], "{to}: one connection");
+            assert_eq!(states(lab, [a, b], PORT), ["established"], "{to}: one connection");
             drop((one, two));
             second
                 .run(&["nft", "delete", "table", "inet", "hush"])
                 .unwrap()
                 .text()
                 .unwrap();
-            lab.wait("its end", PATIENCE, || states(lab, [a, b]) != ["established"])
+            lab.wait("its end", PATIENCE, || states(lab, [a, b], PORT) != ["established"])
                 .unwrap();
+        }
+    });
+}
+
+/// Somebody knows addresses and ports of a masqueraded connection, and guesses a sequence number within the window. The pod's
+/// kernel protests (RFC 5961 section 3.2), nobody answers, and all is as before.
+#[test]
+fn a_guessed_reset_is_challenged_and_forgotten() {
+    in_lab(&two_nodes(), |lab| {
+        let (user, outside) = (lab.pod("user").unwrap(), lab.place("outside").unwrap());
+        let (wire, pod) = (raw(lab, &outside), raw(lab, &user));
+        for v6 in FAMILIES {
+            let server = of(OUTSIDE, v6);
+            let mut talk = Conversation::open(&user, (server, 80));
+            talk.http(PATIENCE).unwrap();
+            let answer = |frame: &[u8]| contains(frame, b"HTTP/1.1 200 OK") && (frame[12] == 0x86) == v6;
+            let answer = wire.next(PATIENCE, answer).expect("the answer");
+            let sliced = SlicedPacket::from_ethernet(&answer).unwrap();
+            let Some(TransportSlice::Tcp(tcp)) = &sliced.transport else {
+                panic!("no TCP")
+            };
+            let (macs, port) = ((mac_at(&answer, 6), mac_at(&answer, 0)), tcp.destination_port());
+            let next = tcp.sequence_number().wrapping_add(tcp.payload().len() as u32);
+            let guess = next.wrapping_add(1000);
+            wire.send(&reset(macs, (server, 80), (of(NODE_A, v6), port), guess));
+            let flag = |frame: &[u8], own: bool| match SlicedPacket::from_ethernet(frame).map(|p| p.transport) {
+                Ok(Some(TransportSlice::Tcp(tcp))) if own => tcp.destination_port() == 80 && tcp.ack(),
+                Ok(Some(TransportSlice::Tcp(tcp))) => tcp.source_port() == 80 && tcp.rst(),
+                _ => false,
+            };
+            pod.next(PATIENCE, |f| flag(f, false))
+                .expect("the reset reaches the pod, which judges it");
+            pod.next(PATIENCE, |f| flag(f, true)).expect("its challenge");
+            let ends = [address(lab, "user", v6), server];
+            let established = || states(lab, ends, 80) == ["established"];
+            lab.wait("the reset to be forgotten", PATIENCE, established).unwrap();
+            talk.http(PATIENCE).unwrap();
         }
     });
 }
