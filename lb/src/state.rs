@@ -1,6 +1,8 @@
 //! Decides what state a connection is in from the packets that pass. It never checks sequence numbers and never drops a packet.
 //!
-//! A first TCP packet without SYN is taken up, too: connections older than this process must go on.
+//! A first TCP packet without SYN is taken up, too: connections older than this process must go on. A reset of an established
+//! connection is believed only while nothing else follows: without sequence numbers it may be anybody's guess, and an
+//! end that did not believe it says so at once (RFC 5961 section 3).
 
 use sluice_wire::Proto;
 
@@ -56,7 +58,7 @@ states! {
     FinReply = 4, "fin_reply";
     /// TCP, FIN seen from both.
     TimeWait = 5, "time_wait";
-    /// TCP, RST seen.
+    /// TCP, refused: RST seen before both sides talked, or after both had ended.
     Closed = 6, "closed";
     /// UDP without a reply yet.
     UdpUnreplied = 7, "udp_unreplied";
@@ -68,6 +70,8 @@ states! {
     Other = 10, "other";
     /// Another protocol in both directions.
     OtherReplied = 11, "other_replied";
+    /// TCP, RST seen while both sides talked.
+    Reset = 12, "reset";
 }
 
 impl ConnState {
@@ -99,7 +103,7 @@ impl ConnState {
 
     /// The connection is over; a SYN on its tuple begins another one.
     pub const fn is_over(self) -> bool {
-        matches!(self, Self::TimeWait | Self::Closed)
+        matches!(self, Self::TimeWait | Self::Closed | Self::Reset)
     }
 }
 
@@ -120,17 +124,22 @@ const fn on_tcp(state: ConnState, dir: Direction, flags: u8) -> ConnState {
     use Direction::*;
     let (fin, syn, ack) = (flags & FIN != 0, flags & SYN != 0, flags & ACK != 0);
     if flags & RST != 0 {
-        return Closed;
+        return match state {
+            Established | FinOriginal | FinReply | Reset => Reset,
+            _ => Closed,
+        };
     }
     match (state, dir) {
         (SynSent, Reply) if syn => SynReceived,
         (SynSent | SynReceived | Established, Reply) if fin => FinReply,
         (SynSent, Reply) => Established,
         (SynReceived | Established, Original) if fin => FinOriginal,
-        (SynReceived, Original) if ack && !syn => Established,
+        // With SYN, too: of two that began at the same time each answers the other's SYN (RFC 9293 section 3.5).
+        (SynReceived, Original) if ack => Established,
         (FinOriginal, Reply) | (FinReply, Original) if fin => TimeWait,
         // A new connection on the old tuple (RFC 9293 section 3.6.1). In an established one a SYN is a stray and changes nothing.
-        (TimeWait | Closed, Original) if syn && !ack => SynSent,
+        (TimeWait | Closed | Reset, Original) if syn && !ack => SynSent,
+        (Reset, _) if !syn => Established,
         _ => state,
     }
 }

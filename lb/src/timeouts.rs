@@ -16,7 +16,7 @@ pub struct Timeouts {
     pub tcp_half_closed_ns: u64,
     /// TCP, both sides have sent FIN. 120 s, as in the kernel and IPVS: retransmitted last packets still find their way.
     pub tcp_fin_ns: u64,
-    /// TCP after RST. 10 s, as in the kernel.
+    /// TCP after RST. 10 s, as in the kernel: enough for an end that does not believe it to say so.
     pub tcp_close_ns: u64,
     /// UDP without a reply. 30 s, as in the kernel.
     pub udp_unreplied_ns: u64,
@@ -54,7 +54,7 @@ pub const fn timeout_ns(state: ConnState, timeouts: &Timeouts) -> u64 {
         ConnState::Established => timeouts.tcp_established_ns,
         ConnState::FinOriginal | ConnState::FinReply => timeouts.tcp_half_closed_ns,
         ConnState::TimeWait => timeouts.tcp_fin_ns,
-        ConnState::Closed => timeouts.tcp_close_ns,
+        ConnState::Closed | ConnState::Reset => timeouts.tcp_close_ns,
         ConnState::UdpUnreplied => timeouts.udp_unreplied_ns,
         ConnState::UdpReplied => timeouts.udp_ns,
         ConnState::Icmp => timeouts.icmp_ns,

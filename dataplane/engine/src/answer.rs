@@ -2,10 +2,12 @@
 
 use crate::classify::Query;
 use crate::engine::Context;
+use crate::reach::{Reach, reach};
 use crate::{Egress, Engine, Frame};
 use sluice_mem::Pools;
 use sluice_snapshot::PortKind;
-use sluice_wire::{Addr, Arp, ArpOp, Checksum, DropReason, MacAddr, Parsed, arp, ndp};
+use sluice_wire::ndp::{self, Solicited};
+use sluice_wire::{Addr, Arp, ArpOp, Checksum, DropReason, MacAddr, Parsed, arp};
 
 impl Engine {
     pub(crate) fn answer_query<E: Egress>(
@@ -31,8 +33,8 @@ impl Engine {
     }
 
     fn answer_arp(&self, cx: Context<'_>, mut frame: Frame, query: &Arp) -> Result<Frame, (Frame, DropReason)> {
-        if query.op != ArpOp::Request || !self.answers_for(cx, &frame, query.sender, query.target) {
-            return Err((frame, DropReason::ArpNotForUs));
+        if let Err(reason) = judge_arp(cx, &frame, query) {
+            return Err((frame, reason));
         }
         let before = frame.buf.len();
         if !arp::reply(frame.buf.bytes_mut(), cx.snapshot.parts.node.gateway_mac) {
@@ -54,9 +56,8 @@ impl Engine {
             Ok(asked) => asked,
             Err(reason) => return Err((frame, reason)),
         };
-        // A pod that checks whether its own new address is free must get no answer: silence means it is.
-        if asked.dad || !self.answers_for(cx, &frame, parsed.tuple.src, asked.target) {
-            return Err((frame, DropReason::NdpNotForUs));
+        if let Err(reason) = judge_solicitation(cx, &frame, parsed.tuple.src, &asked) {
+            return Err((frame, reason));
         }
         let Some(mut buf) = pools.small.alloc() else {
             return Err((frame, DropReason::NoFrameMemory));
@@ -80,20 +81,44 @@ impl Engine {
         pools.free(frame.buf);
         Ok(Frame { buf, meta })
     }
+}
 
-    /// Pods are told that everybody is behind us, except themselves; the host, that all pods and services are.
-    fn answers_for(&self, cx: Context<'_>, frame: &Frame, sender: Addr, target: Addr) -> bool {
-        let Some(port) = cx.snapshot.parts.ports.get(frame.meta.ingress) else {
-            return false;
-        };
-        match &port.kind {
-            PortKind::Pod { mac, addrs, .. } => {
-                source_mac(frame) == Some(*mac) && sender != target && !addrs.contains(&target)
-            }
-            PortKind::Host { .. } => sender != target && !cx.snapshot.parts.node.is_local(target),
-            PortKind::Uplink { .. } => false,
+/// Pods are told that everybody is behind us, except themselves; the host, that all pods and services are. Nothing is ever
+/// learned from a question, so a lie in one harms nobody; it is told from others by its reason.
+fn judge_arp(cx: Context<'_>, frame: &Frame, query: &Arp) -> Result<(), DropReason> {
+    let announces = query.op == ArpOp::Reply || query.sender == query.target;
+    match port_kind(cx, frame)? {
+        PortKind::Uplink { .. } => Err(DropReason::ArpNotForUs),
+        PortKind::Pod { mac, .. } if source_mac(frame) != Some(*mac) || query.sender_mac != *mac => {
+            Err(DropReason::SpoofedMac)
         }
+        _ if query.op == ArpOp::Request && query.sender == Addr::v4([0; 4]) => Err(DropReason::AddressProbe),
+        PortKind::Pod { addrs, .. } if !addrs.contains(&query.sender) => Err(DropReason::SpoofedSource),
+        _ if announces => Err(DropReason::NeighbourAnnouncement),
+        PortKind::Pod { addrs, .. } if addrs.contains(&query.target) => Err(DropReason::ArpNotForUs),
+        PortKind::Host { .. } if cx.snapshot.parts.node.is_local(query.target) => Err(DropReason::ArpNotForUs),
+        _ => Ok(()),
     }
+}
+
+/// As [`judge_arp`]. Askers may use their link-local address, which nobody knows.
+fn judge_solicitation(cx: Context<'_>, frame: &Frame, sender: Addr, asked: &Solicited) -> Result<(), DropReason> {
+    match port_kind(cx, frame)? {
+        PortKind::Uplink { .. } => Err(DropReason::NdpNotForUs),
+        PortKind::Pod { mac, .. } if asked.source_link.is_some_and(|link| link != *mac) => Err(DropReason::SpoofedMac),
+        _ if asked.dad => Err(DropReason::AddressProbe),
+        PortKind::Pod { addrs, .. } if !addrs.contains(&sender) && reach(sender) != Reach::LinkLocal => {
+            Err(DropReason::SpoofedSource)
+        }
+        PortKind::Pod { addrs, .. } if addrs.contains(&asked.target) => Err(DropReason::NdpNotForUs),
+        PortKind::Host { .. } if cx.snapshot.parts.node.is_local(asked.target) => Err(DropReason::NdpNotForUs),
+        _ => Ok(()),
+    }
+}
+
+fn port_kind<'a>(cx: Context<'a>, frame: &Frame) -> Result<&'a PortKind, DropReason> {
+    let port = cx.snapshot.parts.ports.get(frame.meta.ingress);
+    port.map(|port| &port.kind).ok_or(DropReason::PortGone)
 }
 
 fn source_mac(frame: &Frame) -> Option<MacAddr> {

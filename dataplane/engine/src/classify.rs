@@ -3,11 +3,12 @@
 use crate::cache::Place;
 use crate::engine::Context;
 use crate::limits::OUTSIDE;
+use crate::reach::{Reach, reach, unroutable};
 use crate::{Engine, Frame};
 use sluice_snapshot::{PeerSlot, PortKind};
 use sluice_wire::{
-    Addr, Arp, Checksum, DropReason, FlowKey, GsoKind, Kind, Meta, Packet, Parsed, Proto, Scope, parse, rewrite,
-    tcp_flags,
+    Addr, Arp, Checksum, DropReason, FlowKey, GsoKind, Kind, Meta, Packet, Parsed, Proto, Scope, Tuple, check_options,
+    parse, rewrite, tcp_flags,
 };
 
 /// Who sent a packet to us.
@@ -102,27 +103,23 @@ impl Engine {
         };
         self.trim(&mut frame, parsed.end as usize);
         if let Kind::Ndp(kind) = parsed.kind {
-            return match (kind, ingress) {
-                (NEIGHBOUR_SOLICITATION, Ingress::Pod | Ingress::Host) => {
-                    Classified::Query(frame, Query::Solicitation(parsed))
-                }
-                _ => Classified::Dropped(frame, DropReason::NdpNotForUs),
-            };
+            return discovery(frame, parsed, kind, ingress);
         }
         let tuple = parsed.tuple;
-        if tuple.dst.is_multicast_or_broadcast() {
-            return Classified::Dropped(frame, DropReason::Multicast);
+        if (reach(tuple.src), reach(tuple.dst)) != (Reach::Unicast, Reach::Unicast)
+            && !is_with_host(cx, &tuple, ingress)
+        {
+            let reason = unroutable(frame.buf.bytes(), &parsed);
+            return Classified::Dropped(frame, reason);
         }
-        if tuple.src.is_multicast_or_broadcast() {
-            return Classified::Dropped(frame, DropReason::SpoofedSource);
+        // Who sends to all of a subnet sees to it that all hear the frame; the packet is for none of us (RFC 1122 section 3.3.6).
+        if frame.buf.bytes().first().is_none_or(|first| first & 1 != 0) {
+            return Classified::Dropped(frame, DropReason::Broadcast);
         }
-        // A resolver of the node's own, say, that listens at such an address for the node's pods.
-        let node = &cx.snapshot.parts.node;
-        let host = |addr: Addr| addr.is_v4() && node.addresses.contains(&addr);
-        let src_is_host = ingress == Ingress::Host && host(tuple.src);
-        let dst_is_host = ingress == Ingress::Pod && host(tuple.dst);
-        if is_link_local(tuple.src) && !src_is_host || is_link_local(tuple.dst) && !dst_is_host {
-            return Classified::Dropped(frame, DropReason::LinkLocal);
+        if parsed.ip_options
+            && let Err(reason) = check_options(frame.buf.bytes(), &parsed)
+        {
+            return Classified::Dropped(frame, reason);
         }
         if parsed.fragment {
             return Classified::Dropped(frame, DropReason::FragmentUnsupported);
@@ -201,6 +198,17 @@ impl Engine {
     }
 }
 
+/// Whether a link-local end is the node's own: a resolver, say, that listens at such an address for the node's pods.
+#[cold]
+fn is_with_host(cx: Context<'_>, tuple: &Tuple, ingress: Ingress) -> bool {
+    let passes = |addr: Addr, way: Ingress| match reach(addr) {
+        Reach::Unicast => true,
+        Reach::LinkLocal => ingress == way && addr.is_v4() && cx.snapshot.parts.node.addresses.contains(&addr),
+        _ => false,
+    };
+    passes(tuple.src, Ingress::Host) && passes(tuple.dst, Ingress::Pod)
+}
+
 /// What a sender claims about checksum and segments is acted on after its packet was judged, so it must be true of this packet: a
 /// checksum completed where a pod likes would overwrite headers.
 fn check_offloads(parsed: &Parsed, meta: &Meta) -> Result<(), DropReason> {
@@ -221,17 +229,21 @@ fn check_offloads(parsed: &Parsed, meta: &Meta) -> Result<(), DropReason> {
     }
 }
 
-const NEIGHBOUR_SOLICITATION: u8 = 135;
-
-/// fe80::/10, 169.254.0.0/16, and the unspecified address.
-fn is_link_local(addr: Addr) -> bool {
-    if addr.is_v4() {
-        let [a, b, ..] = addr.v4_octets();
-        (a == 169 && b == 254) || a == 0 || a == 127
-    } else {
-        let [a, b, ..] = *addr.octets();
-        (a == 0xfe && b & 0xc0 == 0x80) || *addr.octets() == [0; 16] || addr == LOOPBACK
-    }
+/// Neighbour discovery: pods and the host may ask; nothing else of it is for us, and none of it comes from further than one
+/// hop (RFC 4861 sections 6.1 and 7.1).
+fn discovery(frame: Frame, parsed: Parsed, kind: u8, ingress: Ingress) -> Classified {
+    const ROUTER_SOLICITATION: u8 = 133;
+    const SOLICITATION: u8 = 135;
+    const ADVERTISEMENT: u8 = 136;
+    let reason = match (kind, ingress) {
+        _ if parsed.ttl != 255 => DropReason::NdpMalformed,
+        (SOLICITATION, Ingress::Pod | Ingress::Host) => {
+            return Classified::Query(frame, Query::Solicitation(parsed));
+        }
+        (SOLICITATION, _) => DropReason::NdpNotForUs,
+        (ADVERTISEMENT, _) => DropReason::NeighbourAnnouncement,
+        (ROUTER_SOLICITATION, _) => DropReason::RouterSolicitation,
+        _ => DropReason::RogueRouter,
+    };
+    Classified::Dropped(frame, reason)
 }
-
-const LOOPBACK: Addr = Addr::v6([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);

@@ -37,6 +37,7 @@ impl Engine {
         cx.policy(&tuple, backend, deps)?;
         let way = cx.route(backend.0, deps)?;
         may_begin(cx, item, via.is_some(), backend, way)?;
+        cx.may_travel(item, way)?;
 
         let to_host = way == Way::Port(cx.snapshot.parts.node.host_port);
         let masquerade = match service {

@@ -1,6 +1,5 @@
 //! ICMP errors: those that we send, and those of others about connections that we translate.
 
-use crate::action::Way;
 use crate::classify::{Ingress, Item};
 use crate::decide::Refusal;
 use crate::deliver::packet_size;
@@ -15,6 +14,8 @@ use sluice_wire::{
 
 /// Room for the longest error (1280 bytes of IPv6 and the Ethernet header).
 const LONGEST: usize = 1294;
+/// ICMP type (RFC 792). Only routers of one's own network may send it, and that is us.
+const REDIRECT: u8 = 5;
 
 impl Engine {
     /// Ends a packet that may not go on: silently, with an answer to its sender, or by letting it wait.
@@ -99,7 +100,11 @@ impl Engine {
         if let Err(reason) = cx.admit(&item, &mut deps) {
             return self.drop_frame(pools, item.frame, reason);
         }
-        let quote = item.frame.buf.bytes().get(quoted..).and_then(parse_quoted);
+        let bytes = item.frame.buf.bytes();
+        if !item.parsed.v6 && bytes.get(usize::from(item.parsed.l4)) == Some(&REDIRECT) {
+            return self.drop_frame(pools, item.frame, DropReason::RogueRouter);
+        }
+        let quote = bytes.get(quoted..).and_then(parse_quoted);
         let found = quote.and_then(|q| Some((q, self.shared.connections.lookup(&q.tuple.reversed())?)));
         let Some((quote, (_, record, direction))) = found else {
             return self.drop_frame(pools, item.frame, DropReason::IcmpUnrelated);
@@ -127,6 +132,7 @@ impl Engine {
         if packet_size(&item) > usize::from(cx.mtu(way)) {
             return self.drop_frame(pools, item.frame, DropReason::TooBig);
         }
+        let hop = cx.is_hop(&item, way);
         let bytes = item.frame.buf.bytes_mut();
         if let Checksum::Partial { start, offset } = item.frame.meta.checksum {
             checksum::complete(bytes, start, offset);
@@ -138,8 +144,7 @@ impl Engine {
             &Rewrite::between(&quote.tuple, &leaving.reversed()),
         );
         rewrite::apply(bytes, &item.parsed, item.frame.meta.checksum, &outer);
-        let to_host = way == Way::Port(cx.snapshot.parts.node.host_port);
-        if item.ingress != Ingress::Host && !to_host {
+        if hop {
             if item.parsed.ttl <= 1 {
                 return self.drop_frame(pools, item.frame, DropReason::TtlExceeded);
             }

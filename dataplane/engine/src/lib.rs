@@ -17,6 +17,7 @@ mod held;
 mod icmp_error;
 mod limits;
 mod look_up;
+mod reach;
 mod samples;
 mod shared;
 mod slow;

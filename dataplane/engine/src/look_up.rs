@@ -4,6 +4,7 @@ use crate::Engine;
 use crate::action::Action;
 use crate::cache::{Basis, Entry, Link};
 use crate::classify::Item;
+use crate::connection::Standing;
 use crate::engine::Context;
 use sluice_snapshot::Deps;
 
@@ -23,16 +24,17 @@ impl Engine {
             self.counters.events.renewed.add(1);
         }
         let connections = &self.shared.connections;
-        let holds = match &entry.basis {
-            Basis::Connection(link) => connections.is_current(link.record),
-            Basis::Denial { era } => connections.era(&item.key.tuple) == *era,
+        let standing = match &entry.basis {
+            Basis::Connection(link) => connections.standing(link.record),
+            Basis::Denial { era } if connections.era(&item.key.tuple) == *era => Standing::Holds,
+            Basis::Denial { .. } => Standing::Gone,
         };
-        if !holds {
+        if standing == Standing::Gone {
             self.cache.remove(place);
             return None;
         }
         let action = entry.action;
-        if item.special || !action.steady || !cx.is_resolved(action.way) {
+        if item.special || !action.steady || standing == Standing::Reset || !cx.is_resolved(action.way) {
             return None;
         }
         if let Basis::Connection(link) = &mut entry.basis {

@@ -33,10 +33,6 @@ impl Engine {
         match self.judge(cx, &item, &mut deps) {
             Ok((action, link)) => {
                 self.remember(cx, &item, deps, action, Basis::Connection(link));
-                if action.hop && item.parsed.ttl <= 1 {
-                    let tell = Refusal::Tell(DropReason::TtlExceeded, IcmpError::TimeExceeded);
-                    return self.refuse(cx, pools, item, tell, out);
-                }
                 self.forward(cx, pools, item, &action, out);
             }
             Err(refusal) => {
@@ -73,21 +69,25 @@ impl Engine {
         found: &Found,
         deps: &mut Deps,
     ) -> Result<(Action, Link), Refusal> {
+        let leaving = found.record.leaving(found.direction);
+        let way = cx.route(leaving.dst, deps)?;
+        let hop = cx.is_hop(item, way);
+        cx.may_travel(item, way)?;
         let bytes = item.frame.buf.total_len() as u64;
         let tuple = item.parsed.tuple;
         let connections = &self.shared.connections;
         connections.touch(found.id, found.direction, cx.now_ns, 1, bytes);
         let state = connections.advance(found.id, found.direction, tuple.proto, item.parsed.tcp_flags);
-        let leaving = found.record.leaving(found.direction);
-        let way = cx.route(leaving.dst, deps)?;
-        let to_host = way == Way::Port(cx.snapshot.parts.node.host_port);
         let action = Action {
             rewrite: Rewrite::between(&tuple, &leaving),
             way,
             tunnel_port: sluice_vxlan::source_port(leaving.stable_hash()),
-            hop: item.ingress != Ingress::Host && !to_host,
-            // While TCP opens, packets without flags move the state too.
-            steady: !matches!(state, None | Some(ConnState::SynSent | ConnState::SynReceived)),
+            hop,
+            // While TCP opens, and after a reset, packets without flags move the state too.
+            steady: !matches!(
+                state,
+                None | Some(ConnState::SynSent | ConnState::SynReceived | ConnState::Reset)
+            ),
         };
         let link = Link {
             record: found.id,
@@ -139,6 +139,19 @@ impl Engine {
 }
 
 impl Context<'_> {
+    /// Whether this node is a router on this way, and not its beginning or end.
+    pub(crate) fn is_hop(&self, item: &Item, way: Way) -> bool {
+        item.ingress != Ingress::Host && way != Way::Port(self.snapshot.parts.node.host_port)
+    }
+
+    /// Whether the packet has a hop left for us: asked before it begins a connection or moves the state of one.
+    pub(crate) fn may_travel(&self, item: &Item, way: Way) -> Result<(), Refusal> {
+        if item.parsed.ttl <= 1 && self.is_hop(item, way) {
+            return Err(Refusal::Tell(DropReason::TtlExceeded, IcmpError::TimeExceeded));
+        }
+        Ok(())
+    }
+
     /// Whether a connectionless flow is served by somebody else now: such a flow moves at once.
     fn has_moved(&self, record: &Record, deps: &mut Deps) -> bool {
         match (self.target(&record.original, deps), record.endpoint) {

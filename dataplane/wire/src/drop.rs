@@ -34,7 +34,7 @@ drop_reasons! {
     EthTruncated = 0, Sender, "eth_truncated": "shorter than an Ethernet header"
         => "Find the program that writes raw frames; a kernel sends none so short.";
     EtherTypeUnknown = 1, Unsupported, "ethertype_unknown": "neither IPv4, IPv6 nor ARP"
-        => "Send IP; VLAN tags and other protocols of Ethernet are not forwarded.";
+        => "Send IP; other protocols of Ethernet are not forwarded.";
     Ipv4Malformed = 2, Sender, "ipv4_malformed": "IPv4 header truncated or contradictory"
         => "Find the sender with `sluice drops`: it makes packets by hand, or a link damages them.";
     Ipv4Checksum = 3, Sender, "ipv4_checksum": "IPv4 header checksum wrong"
@@ -48,17 +48,17 @@ drop_reasons! {
     ArpMalformed = 7, Sender, "arp_malformed": "ARP packet truncated or not for Ethernet and IPv4"
         => "Find the sender with `sluice drops`: no kernel sends this.";
     ArpNotForUs = 8, Expected, "arp_not_for_us": "ARP that asks for nothing we answer"
-        => "Nothing: announcements, duplicate detection and a pod's questions about itself look like this.";
+        => "Nothing: a pod's questions about itself look like this.";
     NdpMalformed = 9, Sender, "ndp_malformed": "neighbour discovery packet malformed (RFC 4861 section 7.1)"
         => "Find the sender with `sluice drops`: no kernel sends this.";
     NdpNotForUs = 10, Expected, "ndp_not_for_us": "neighbour discovery that asks for nothing we answer"
-        => "Nothing: each pod asks for routers and detects duplicate addresses when its interface comes up.";
-    Multicast = 11, Expected, "multicast": "multicast or broadcast, which is not forwarded"
+        => "Nothing: a pod's questions about itself look like this.";
+    Multicast = 11, Expected, "multicast": "multicast, which is not forwarded"
         => "Nothing, unless an application needs multicast between pods, which Kubernetes does not promise.";
     FragmentUnsupported = 12, Unsupported, "fragment_unsupported": "IP fragment where only whole packets are handled"
         => "Let the sender use smaller datagrams (for DNS, an EDNS buffer of 1232 bytes), or TCP.";
-    Ipv6ExtensionUnsupported = 13, Unsupported, "ipv6_extension_unsupported": "IPv6 extension header that is not handled"
-        => "Let the sender leave the extension header out; IPsec and mobility headers do not pass.";
+    Ipv6ExtensionUnsupported = 13, Unsupported, "ipv6_extension_unsupported": "more IPv6 extension headers than any sender has a use for"
+        => "Find the sender with `sluice drops`: more than eight headers in one packet are a test or an attack.";
     VxlanTruncated = 14, Sender, "vxlan_truncated": "VXLAN header truncated"
         => "Find out what else sends to the tunnel port; `sluice drops -v` shows the bytes.";
     VxlanNoVni = 15, Sender, "vxlan_no_vni": "VXLAN header without a valid VNI flag (RFC 7348 section 5)"
@@ -139,6 +139,26 @@ drop_reasons! {
         => "Find the port with `sluice drops`: it scans or is flooded; if it really opens so many, raise limits.new_flows.";
     PortQuota = 52, Capacity, "port_quota": "port has as many connections as it may, all of them established"
         => "Find who keeps so many open (`sluice flows`), or raise limits.connections_percent or memory.connections.";
+    Broadcast = 53, Expected, "broadcast": "broadcast, or a packet for one host in a broadcast frame, which is not forwarded"
+        => "Nothing, unless an application looks for others by broadcast (or for a DHCP server): pods have no common segment.";
+    GroupMembership = 54, Expected, "group_membership": "IGMP or MLD, and no multicast is forwarded that one could join"
+        => "Nothing: each pod's kernel reports its groups when its interface comes up.";
+    Martian = 55, Sender, "martian": "address that no packet on a wire may have: unspecified, loopback, IPv4 mapped into IPv6"
+        => "Find the sender with `sluice drops`: no kernel lets such an address out.";
+    VlanTagged = 56, Unsupported, "vlan_tagged": "VLAN or priority tag"
+        => "Remove the VLAN interface or the priority mapping in the pod; frames of pods and in the tunnel have no tag.";
+    LlcFrame = 57, Expected, "llc_frame": "IEEE 802.3 length instead of an Ethernet type: LLC, such as spanning tree"
+        => "Nothing: bridges send it; one in a pod may have spanning tree turned off.";
+    SourceRouted = 58, Sender, "source_routed": "source route, which leads past what was judged (RFC 7126, RFC 5095)"
+        => "Find the sender with `sluice drops`: IPv4 source routes and IPv6 routing headers are used by attacks and tests only.";
+    NeighbourAnnouncement = 59, Expected, "neighbour_announcement": "gratuitous ARP or unsolicited neighbour advertisement"
+        => "Nothing: pods announce addresses that the node knows; others need not hear it.";
+    AddressProbe = 60, Expected, "address_probe": "ARP probe or duplicate address detection, to which silence is the answer"
+        => "Nothing: each pod asks whether its address is free when its interface comes up.";
+    RouterSolicitation = 61, Expected, "router_solicitation": "asks for router advertisements, and there are none"
+        => "Nothing: a pod's addresses and routes come from the agent; its kernel asks all the same.";
+    RogueRouter = 62, Sender, "rogue_router": "router advertisement or ICMP redirect: only the node is a router to pods"
+        => "Find the sender with `sluice drops`: a router daemon runs in a pod, or somebody tries to take traffic over.";
 }
 
 #[cfg(test)]

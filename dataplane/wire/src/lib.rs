@@ -14,6 +14,7 @@ pub mod icmp;
 mod ids;
 mod mss;
 pub mod ndp;
+mod options;
 mod parse;
 mod probe;
 mod reset;
@@ -30,6 +31,7 @@ pub use frame::{Checksum, Frame, Gso, GsoKind, Meta};
 pub use icmp::IcmpError;
 pub use ids::{DepId, Generation, Identity, PortSlot, Vni, WorkerId};
 pub use mss::clamp_mss;
+pub use options::check_options;
 pub use parse::{
     Claim, ETH_LEN, Fragment, Glance, Kind, MAX_IP_LEN, Packet, Parsed, Quoted, ethertype, parse, parse_ip,
     parse_quoted, tcp_flags,

@@ -49,8 +49,78 @@ const TALKS: &[(&str, Talk)] = &[
         &[
             (O, SYN, SynSent),
             (R, SYN, SynReceived),
-            (O, SYN | ACK, SynReceived),
+            (O, SYN | ACK, Established),
+            (R, SYN | ACK, Established),
+        ],
+    ),
+    (
+        "simultaneous open, the other's answer first",
+        &[
+            (O, SYN, SynSent),
+            (R, SYN, SynReceived),
+            (R, SYN | ACK, SynReceived),
+            (O, SYN | ACK, Established),
+        ],
+    ),
+    (
+        "a reset ends it",
+        &[
+            (O, ACK, SynSent),
+            (R, ACK, Established),
+            (R, RST, Reset),
+            (O, RST | ACK, Reset),
+            (O, SYN, SynSent),
+        ],
+    ),
+    (
+        "a forged reset, which its receiver challenges",
+        &[
+            (O, ACK, SynSent),
+            (R, ACK, Established),
+            (R, RST, Reset),
             (O, ACK, Established),
+        ],
+    ),
+    (
+        "a forged reset, and its supposed sender goes on",
+        &[
+            (O, ACK, SynSent),
+            (R, FIN | ACK, FinReply),
+            (O, RST, Reset),
+            (O, ACK, Established),
+        ],
+    ),
+    (
+        "data under way when the reset comes, which is repeated",
+        &[
+            (O, ACK, SynSent),
+            (R, ACK, Established),
+            (R, RST, Reset),
+            (O, ACK, Established),
+            (R, RST, Reset),
+        ],
+    ),
+    (
+        "a SYN on an established tuple, the challenge, and its answer",
+        &[
+            (O, ACK, SynSent),
+            (R, ACK, Established),
+            (O, SYN, Established),
+            (R, ACK, Established),
+            (O, RST, Reset),
+            (O, SYN, SynSent),
+        ],
+    ),
+    (
+        "half-closed, and the other side talks on",
+        &[
+            (O, ACK, SynSent),
+            (R, ACK, Established),
+            (O, FIN | ACK, FinOriginal),
+            (R, ACK, FinOriginal),
+            (O, ACK, FinOriginal),
+            (R, FIN | ACK, TimeWait),
+            (O, SYN, SynSent),
         ],
     ),
     ("older than this process", &[(O, ACK, SynSent), (R, ACK, Established)]),
@@ -110,6 +180,7 @@ fn codes_are_fixed() {
     }
     assert_eq!(ConnState::from_u8(ConnState::ALL.len() as u8), None);
     assert_eq!((SynSent.to_u8(), Closed.to_u8(), OtherReplied.to_u8()), (0, 6, 11));
+    assert_eq!(Reset.to_u8(), 12);
 }
 
 #[test]
@@ -140,9 +211,9 @@ proptest! {
         let mut state = ConnState::first(proto, packets[0].1);
         for (reply, flags) in &packets[1..] {
             state = on_packet(state, if *reply { R } else { O }, proto, *flags);
-            let tcp = state.to_u8() <= Closed.to_u8();
+            let tcp = state.to_u8() <= Closed.to_u8() || state == Reset;
             prop_assert_eq!(tcp, proto == Proto::TCP);
-            prop_assert!(!tcp || flags & RST == 0 || state == Closed);
+            prop_assert!(!tcp || flags & RST == 0 || state.is_over());
         }
     }
 

@@ -12,3 +12,4 @@ pub use record::{Direction, Record, RecordId};
 pub use records::{Live, Records, RecordsError};
 pub use sweep::ConnectionRow;
 pub use table::{ConnectionTable, Inserted};
+pub(crate) use usage::Standing;

@@ -2,7 +2,7 @@
 //! It never decides which place is taken.
 
 use super::cell::{CELL_WORDS, Cell, LIFE};
-use super::record::{Record, RecordId};
+use super::record::{Life, Record, RecordId};
 use crate::sync::{Ordering, SharedError, SharedWords};
 use sluice_lb::ConnState;
 
@@ -167,14 +167,14 @@ impl Records {
         self.words.get(at..)?.first_chunk().map(Cell)
     }
 
-    /// The incarnation alone: all that a known flow asks of its record.
+    /// The life alone: all that a known flow asks of its record.
     #[inline]
-    pub(crate) fn incarnation(&self, index: u32) -> Option<u32> {
+    pub(crate) fn life(&self, index: u32) -> Option<Life> {
         let word = self.words.get(HEADER_WORDS + index as usize * CELL_WORDS + LIFE)?;
-        Some((word.load(Ordering::Acquire) >> 32) as u32)
+        Some(Life::of(word.load(Ordering::Acquire)))
     }
 
-    /// Asks the processor for the line that [`Self::incarnation`] reads.
+    /// Asks the processor for the line that [`Self::life`] reads.
     #[inline]
     pub(crate) fn prefetch_life(&self, index: u32) {
         if let Some(word) = self.words.get(HEADER_WORDS + index as usize * CELL_WORDS + LIFE) {

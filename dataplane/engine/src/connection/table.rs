@@ -279,7 +279,7 @@ impl ConnectionTable {
     }
 
     fn id(&self, index: u32) -> Option<RecordId> {
-        let incarnation = self.records.incarnation(index)?;
+        let incarnation = self.records.life(index)?.incarnation;
         Some(RecordId { index, incarnation })
     }
 

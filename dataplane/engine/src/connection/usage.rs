@@ -7,14 +7,35 @@ use crate::sync::Ordering;
 use sluice_lb::{ConnState, on_packet};
 use sluice_wire::Proto;
 
+/// Whether what was decided for a connection still holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Holds,
+    /// It was reset; its next packet says whether that was true.
+    Reset,
+    /// Another one may be in its place.
+    Gone,
+}
+
 impl ConnectionTable {
     /// Whether this connection is still the one in its place.
     #[inline]
     pub fn is_current(&self, id: RecordId) -> bool {
-        self.records.incarnation(id.index) == Some(id.incarnation)
+        self.records.life(id.index).is_some_and(|life| life.incarnation == id.incarnation)
     }
 
-    /// Asks the processor for what [`Self::is_current`] reads.
+    /// What a packet that knows its connection must know of it: one read.
+    #[inline]
+    pub(crate) fn standing(&self, id: RecordId) -> Standing {
+        match self.records.life(id.index) {
+            Some(life) if life.incarnation != id.incarnation => Standing::Gone,
+            Some(life) if life.state == Some(ConnState::Reset) => Standing::Reset,
+            Some(_) => Standing::Holds,
+            None => Standing::Gone,
+        }
+    }
+
+    /// Asks the processor for what [`Self::standing`] reads.
     #[inline]
     pub(crate) fn prefetch(&self, id: RecordId) {
         self.records.prefetch_life(id.index);

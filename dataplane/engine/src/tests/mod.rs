@@ -1,6 +1,7 @@
 //! Holds the promises of the packet path: what goes in by one port, byte for byte, and what must come out by another.
 
 mod bench;
+mod hand_made;
 mod packet;
 mod world;
 
@@ -8,6 +9,7 @@ mod any_worker;
 mod churn;
 mod connections;
 mod endpoint_first;
+mod hard_packets;
 mod hashes;
 mod host_corners;
 mod icmp;
@@ -22,6 +24,7 @@ mod records;
 mod refusals;
 mod renewal;
 mod samples;
+mod sctp;
 mod seats;
 mod services;
 mod spoofing;

@@ -6,6 +6,8 @@ use super::world::{A, B, BASE, GATEWAY_MAC, HOST, HOST_MAC, NODE, OUTSIDE, ROUTE
 use sluice_snapshot::Route;
 use sluice_wire::{Addr, DropReason, MacAddr, PortSlot};
 
+const ALL_NODES: MacAddr = MacAddr([0x33, 0x33, 0, 0, 0, 1]);
+
 fn arp(op: u16, sender: (MacAddr, Addr), target: Addr) -> Vec<u8> {
     let mut frame = [&[0xff; 6], &sender.0.0[..], &[8, 6, 0, 1, 8, 0, 6, 4, 0, op as u8]].concat();
     frame.extend(sender.0.0);
@@ -51,22 +53,15 @@ fn pods_are_told_that_everybody_is_behind_the_gateway() {
 #[test]
 fn who_asks_for_its_own_address_hears_nothing() {
     let mut bench = Bench::new();
-    let nobody = (A.mac, Addr::v4([0; 4]));
-    for frame in [
-        arp(1, nobody, A.addr(true)),
-        arp(1, (A.mac, A.addr(true)), A.addr(true)),
-        arp(2, (A.mac, A.addr(true)), B.addr(true)),
-    ] {
-        bench.refused(A.slot, &frame, DropReason::ArpNotForUs);
+    // Also where another has it: nothing that came to be by such an answer would pass.
+    for target in [A, B, BASE] {
+        let probe = arp(1, (A.mac, Addr::v4([0; 4])), target.addr(true));
+        bench.refused(A.slot, &probe, DropReason::AddressProbe);
+        let probe = solicit((A.mac, Addr::v6([0; 16])), target.addr(false));
+        bench.refused(A.slot, &probe.frame(), DropReason::AddressProbe);
     }
-    let nobody = (A.mac, Addr::v6([0; 16]));
-    for target in [A, B] {
-        bench.refused(
-            A.slot,
-            &solicit(nobody, target.addr(false)).frame(),
-            DropReason::NdpNotForUs,
-        );
-    }
+    let probe = arp(1, (HOST_MAC, Addr::v4([0; 4])), BASE.addr(true));
+    bench.refused(HOST, &probe, DropReason::AddressProbe);
     bench.refused(
         A.slot,
         &solicit((A.mac, A.addr(false)), A.addr(false)).frame(),
@@ -77,16 +72,131 @@ fn who_asks_for_its_own_address_hears_nothing() {
     let mut sum = solicit((A.mac, A.addr(false)), B.addr(false)).frame();
     *sum.last_mut().unwrap() ^= 1;
     bench.refused(A.slot, &sum, DropReason::TransportChecksum);
-    // With another's MAC.
-    bench.refused(
-        A.slot,
-        &arp(1, (B.mac, A.addr(true)), OUTSIDE.addr(true)),
-        DropReason::ArpNotForUs,
+}
+
+#[test]
+fn who_announces_its_own_address_is_heard_by_nobody() {
+    let mut bench = Bench::new();
+    for (slot, mac, own) in [(A.slot, A.mac, A), (HOST, HOST_MAC, BASE)] {
+        let own4 = (mac, own.addr(true));
+        for frame in [
+            arp(1, own4, own.addr(true)),
+            arp(2, own4, own.addr(true)),
+            arp(2, own4, B.addr(true)),
+        ] {
+            bench.refused(slot, &frame, DropReason::NeighbourAnnouncement);
+        }
+        for flags in [0, 0x20, 0x60] {
+            let body = [&own.addr(false).octets()[..], &[2, 1], &mac.0].concat();
+            let to = Addr::v6([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+            let word = Packet::icmp(own.addr(false), to, 136, 0, [flags, 0, 0, 0], &body).between(mac, ALL_NODES);
+            bench.refused(slot, &word.clone().ttl(255).frame(), DropReason::NeighbourAnnouncement);
+            bench.refused(slot, &word.ttl(254).frame(), DropReason::NdpMalformed);
+        }
+    }
+}
+
+#[test]
+fn lies_about_who_asks_are_not_answered() {
+    let mut bench = Bench::new();
+    // With another's MAC, in the frame's header, in the message, or both.
+    let to = OUTSIDE.addr(true);
+    let mut header = arp(1, (A.mac, A.addr(true)), to);
+    header[6..12].copy_from_slice(&B.mac.0);
+    let mut message = arp(1, (B.mac, A.addr(true)), to);
+    message[6..12].copy_from_slice(&A.mac.0);
+    for frame in [
+        header,
+        message,
+        arp(1, (B.mac, A.addr(true)), to),
+        arp(2, (B.mac, B.addr(true)), to),
+    ] {
+        bench.refused(A.slot, &frame, DropReason::SpoofedMac);
+    }
+    let to = OUTSIDE.addr(false);
+    let message = solicit((B.mac, A.addr(false)), to).between(A.mac, GATEWAY_MAC);
+    for frame in [message, solicit((B.mac, A.addr(false)), to)] {
+        bench.refused(A.slot, &frame.frame(), DropReason::SpoofedMac);
+    }
+    // With another's address: the gateway's, a neighbour's, one of the world.
+    for liar in [BASE, B, OUTSIDE] {
+        for op in [1, 2] {
+            let frame = arp(op, (A.mac, liar.addr(true)), NODE.addr(true));
+            bench.refused(A.slot, &frame, DropReason::SpoofedSource);
+        }
+        let frame = solicit((A.mac, liar.addr(false)), NODE.addr(false));
+        bench.refused(A.slot, &frame.frame(), DropReason::SpoofedSource);
+    }
+}
+
+/// As kernels ask when they only want to know whether we are still there, and before they have an address of their own.
+#[test]
+fn questions_in_other_forms_are_answered() {
+    let mut bench = Bench::new();
+    let mut unicast = arp(1, (A.mac, A.addr(true)), BASE.addr(true));
+    unicast[..6].copy_from_slice(&GATEWAY_MAC.0);
+    assert_eq!(bench.send(A.slot, &unicast).len(), 1);
+
+    let own = (A.mac, A.addr(false));
+    let target = BASE.addr(false);
+    let bare = Packet::icmp(own.1, target, 135, 0, [0; 4], target.octets());
+    let bare = bare.ttl(255).between(A.mac, GATEWAY_MAC);
+    let sent = bench.send(A.slot, &bare.frame());
+    assert_eq!(
+        (sent[0].port, &sent[0].bytes[..6]),
+        (A.slot, &A.mac.0[..]),
+        "to where it came from"
+    );
+
+    let link_local = std::net::Ipv6Addr::from([0xfe80, 0, 0, 0, 0, 0, 0, 2]).into();
+    assert_eq!(
+        bench.send(A.slot, &solicit((A.mac, link_local), target).frame()).len(),
+        1
+    );
+    // To a group where nobody with this address listens.
+    let mut elsewhere = solicit(own, target);
+    elsewhere.dst.0 = solicit(own, B.addr(false)).dst.0;
+    bench.refused(A.slot, &elsewhere.frame(), DropReason::NdpMalformed);
+    elsewhere.src.0 = Addr::v6([0; 16]);
+    elsewhere.payload.truncate(16);
+    bench.refused(A.slot, &elsewhere.frame(), DropReason::NdpMalformed);
+}
+
+#[test]
+fn only_this_node_is_a_router() {
+    let mut bench = Bench::new();
+    let link_local = std::net::Ipv6Addr::from([0xfe80, 0, 0, 0, 0, 0, 0, 2]).into();
+    let all = |last| Addr::v6([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last]);
+    for (slot, mac) in [(A.slot, A.mac), (HOST, HOST_MAC)] {
+        for (kind, to, body, reason) in [
+            (
+                133,
+                all(2),
+                &[1, 1, 2, 0, 0, 0, 10, 2][..],
+                DropReason::RouterSolicitation,
+            ),
+            (134, all(1), &[0; 8], DropReason::RogueRouter),
+            (134, B.addr(false), &[0; 8], DropReason::RogueRouter),
+            (137, B.addr(false), &[0; 32], DropReason::RogueRouter),
+        ] {
+            let packet = Packet::icmp(link_local, to, kind, 0, [64, 0, 7, 8], body).between(mac, ALL_NODES);
+            bench.refused(slot, &packet.clone().ttl(255).frame(), reason);
+            bench.refused(slot, &packet.ttl(64).frame(), DropReason::NdpMalformed);
+        }
+    }
+    // Nor may another node be one, through the tunnel.
+    let advert = Packet::icmp(
+        super::world::REMOTE.addr(false),
+        A.addr(false),
+        134,
+        0,
+        [64, 0, 7, 8],
+        &[0; 8],
     );
     bench.refused(
-        A.slot,
-        &solicit((B.mac, A.addr(false)), OUTSIDE.addr(false)).frame(),
-        DropReason::SpoofedMac,
+        UPLINK,
+        &super::bench::wrapped(&advert.ttl(255)),
+        DropReason::RogueRouter,
     );
 }
 

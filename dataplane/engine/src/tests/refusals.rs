@@ -1,8 +1,10 @@
 //! What may not go on, and what its sender is told.
 
-use super::bench::{Bench, expect_at_pod, expect_in_tunnel};
-use super::packet::{ACK, L4, Packet, RST, SYN};
-use super::world::{A, B, BASE, GATEWAY_MAC, NODE, NODE_PORT, OUTSIDE, REMOTE, SERVICE, World, prefix};
+use super::bench::{Bench, expect_at_host, expect_at_pod, expect_in_tunnel};
+use super::packet::{ACK, FIN, L4, Packet, RST, SYN};
+use super::world::{
+    A, B, BASE, GATEWAY_MAC, NODE, NODE_PORT, OUR_VTEP, OUTSIDE, PEER_VTEP, REMOTE, SERVICE, World, prefix,
+};
 use sluice_wire::{Addr, DropReason};
 
 /// The error that A gets about `packet`.
@@ -108,6 +110,90 @@ fn hops_run_out() {
     }
 }
 
+/// What traceroute sees: this node, then the other one, and on a way through a service, too. What ends here begins nothing.
+#[test]
+fn each_hop_says_its_name() {
+    for v4 in [true, false] {
+        let mut world = World::new();
+        world.serve(&[REMOTE]);
+        let mut bench = Bench::with(world, 1);
+        let code = if v4 { (11, 0) } else { (3, 0) };
+        for to in [
+            (REMOTE.addr(v4), 33434),
+            (SERVICE.addr(v4), 80),
+            (OUTSIDE.addr(v4), 33434),
+        ] {
+            for probe in [
+                Packet::udp((A.addr(v4), 1000), to).ttl(1),
+                Packet::tcp((A.addr(v4), 1000), to, SYN).ttl(1),
+                Packet::tcp((A.addr(v4), 1000), to, RST).ttl(1),
+            ] {
+                expect_at_pod(&bench.pod_sends(A, &probe), A, error(v4, code, [0; 4], &probe));
+                assert_eq!(bench.shared.connections.len(), 0, "{probe:?}");
+            }
+        }
+        // Of a connection that there is already, too: its state waits for packets that get on.
+        let data = Packet::tcp((A.addr(v4), 1000), (REMOTE.addr(v4), 80), ACK);
+        bench.pod_sends(A, &data);
+        bench.tunnel_sends(&data.reply());
+        for flags in [ACK, RST, ACK | FIN] {
+            let probe = Packet::tcp(data.src, data.dst, flags).ttl(1);
+            expect_at_pod(&bench.pod_sends(A, &probe), A, error(v4, code, [0; 4], &probe));
+            let rows = bench.shared.connections.rows(0, 9);
+            assert_eq!(
+                (rows.len(), rows[0].state),
+                (1, sluice_lb::ConnState::Established),
+                "{flags}"
+            );
+        }
+        // What arrives with its last hop is told by the node where it arrives, through the tunnel.
+        let last = Packet::udp((REMOTE.addr(v4), 1000), (A.addr(v4), 33434)).ttl(1);
+        let sent = bench.tunnel_sends(&last);
+        let family = usize::from(!v4);
+        let quoted = &last.between(PEER_VTEP[family], OUR_VTEP[family]).frame()[14..];
+        let mut told = Packet::icmp(BASE.addr(v4), REMOTE.addr(v4), code.0, code.1, [0; 4], quoted);
+        (told.id, told.tos) = (0, if v4 { 0xc0 } else { 0 });
+        expect_in_tunnel(&sent, told);
+        assert_eq!(bench.shared.connections.len(), 1);
+        // The node itself is the end of the way, not a hop of it.
+        let here = Packet::udp((A.addr(v4), 1000), (NODE.addr(v4), 33434)).ttl(1);
+        expect_at_host(&bench.pod_sends(A, &here), here);
+    }
+}
+
+/// The other way round: what the other node says of a probe, in the name that the pod knows the destination by.
+#[test]
+fn the_other_nodes_word_reaches_the_pod() {
+    for v4 in [true, false] {
+        let mut world = World::new();
+        world.serve(&[REMOTE]);
+        let mut bench = Bench::with(world, 1);
+        let code = if v4 { (11, 0) } else { (3, 0) };
+        let other_base = if v4 {
+            Addr::v4([10, 244, 2, 0])
+        } else {
+            std::net::Ipv6Addr::from([0xfd00, 0x244, 0, 2, 0, 0, 0, 0]).into()
+        };
+        for to in [(REMOTE.addr(v4), 8080), (SERVICE.addr(v4), 80)] {
+            let probe = Packet::tcp((A.addr(v4), 1000), to, SYN).ttl(2);
+            assert_eq!(bench.pod_sends(A, &probe).len(), 1);
+            let seen = probe.clone().to((REMOTE.addr(v4), 8080)).hop();
+            let said = Packet::icmp(other_base, A.addr(v4), code.0, code.1, [0; 4], &seen.frame()[14..]);
+            let want = Packet::icmp(
+                other_base,
+                A.addr(v4),
+                code.0,
+                code.1,
+                [0; 4],
+                &probe.clone().hop().frame()[14..],
+            );
+            expect_at_pod(&bench.tunnel_sends(&said), A, want.hop());
+            let end = bench.shared.connections.lookup(&probe.tuple()).unwrap().0;
+            bench.shared.connections.remove(end);
+        }
+    }
+}
+
 #[test]
 fn nobody_there_is_told() {
     let mut bench = Bench::new();
@@ -135,9 +221,9 @@ fn what_is_not_forwarded_at_all() {
     let src = (A.addr(true), 1000);
     for (dst, reason) in [
         (Addr::v4([224, 0, 0, 1]), DropReason::Multicast),
-        (Addr::v4([255; 4]), DropReason::Multicast),
+        (Addr::v4([255; 4]), DropReason::Broadcast),
         (Addr::v4([169, 254, 1, 1]), DropReason::LinkLocal),
-        (Addr::v4([127, 0, 0, 1]), DropReason::LinkLocal),
+        (Addr::v4([127, 0, 0, 1]), DropReason::Martian),
     ] {
         let frame = Packet::udp(src, (dst, 5)).between(A.mac, GATEWAY_MAC).frame();
         bench.refused(A.slot, &frame, reason);

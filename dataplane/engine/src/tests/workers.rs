@@ -33,6 +33,45 @@ fn a_reply_is_translated_at_the_other_worker() {
     }
 }
 
+/// Two workers that see the first datagram of either side at the same instant agree on one connection, and change neither.
+#[test]
+fn datagrams_that_cross_at_two_workers_make_one_connection() {
+    let mut bench = two(&[B]);
+    let snapshot = bench.snapshot.clone();
+    let start = std::sync::Barrier::new(2);
+    let now_ns = bench.now_ns;
+    for round in 1..=100u16 {
+        let there = Packet::udp((A.addr(true), round), (B.addr(true), 8080));
+        let back = Packet::udp(there.dst, there.src);
+        let sides = [(A, B, &there), (B, A, &back)];
+        let sent: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = bench
+                .workers
+                .iter_mut()
+                .zip(sides)
+                .map(|(worker, (from, _, packet))| {
+                    let (snapshot, start) = (&snapshot, &start);
+                    scope.spawn(move || {
+                        let frame = packet.clone().between(from.mac, GATEWAY_MAC).frame();
+                        let frame = super::bench::frame(&mut worker.pools, Meta::from_port(from.slot), &frame);
+                        let mut rx = crate::Burst::new();
+                        rx.push(frame);
+                        start.wait();
+                        let super::bench::Worker { engine, pools, out } = worker;
+                        engine.process(snapshot, now_ns, pools, &mut rx, out);
+                        std::mem::take(&mut out.sent)
+                    })
+                })
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        for (sent, (_, to, packet)) in sent.iter().zip(sides) {
+            expect_at_pod(sent, to, packet.clone().hop());
+        }
+        assert_eq!(bench.shared.connections.len(), usize::from(round));
+    }
+}
+
 #[test]
 fn an_ended_connection_is_over_for_every_worker_at_once() {
     let mut bench = two(&[B]);

@@ -40,7 +40,7 @@ pub(super) fn walk(packet: &[u8]) -> Result<Walk, DropReason> {
                 // With segments left the destination field is not where the packet finally goes, so nothing that was
                 // decided by it would hold (RFC 5095 says the same of type 0).
                 if next == ROUTING && header[3] != 0 {
-                    return Err(DropReason::Ipv6ExtensionUnsupported);
+                    return Err(DropReason::SourceRouted);
                 }
                 let len = if next == FRAGMENT {
                     8
@@ -97,7 +97,7 @@ pub(super) fn parse(frame: &[u8], l3: usize) -> Result<Parsed, DropReason> {
         return Err(malformed);
     }
     let packet = bytes.get(..total).ok_or(malformed)?;
-    let (src, dst) = addresses(header).ok_or(malformed)?;
+    let (src, dst) = addresses(header).ok_or(DropReason::Martian)?;
     let walk = walk(packet)?;
     if walk
         .fragment

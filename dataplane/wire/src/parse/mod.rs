@@ -25,6 +25,12 @@ pub mod ethertype {
     pub const ARP: u16 = 0x0806;
     /// RFC 2464.
     pub const IPV6: u16 = 0x86dd;
+    /// A VLAN or priority tag follows (IEEE 802.1Q).
+    pub const VLAN: u16 = 0x8100;
+    /// A service provider's tag follows (IEEE 802.1ad).
+    pub const SERVICE_VLAN: u16 = 0x88a8;
+    /// Smaller values are the length of an LLC frame (IEEE 802.3).
+    pub const SMALLEST: u16 = 0x0600;
 }
 
 /// Bits of [`Parsed::tcp_flags`] (RFC 9293 section 3.1, RFC 3168 section 6.1).
@@ -139,7 +145,7 @@ impl Parsed {
     }
 }
 
-/// Parses an untagged Ethernet frame (a tagged one is [`DropReason::EtherTypeUnknown`]).
+/// Parses an untagged Ethernet frame (a tagged one is [`DropReason::VlanTagged`], whatever its tag says).
 ///
 /// The IPv4 header checksum is verified, the transport's is not: see [`crate::checksum::verify_transport`].
 #[inline]
@@ -159,6 +165,8 @@ pub fn parse_ip(frame: &[u8], l3: usize, ethertype: u16) -> Result<Parsed, DropR
     match ethertype {
         ethertype::IPV4 => ipv4::parse(frame, l3),
         ethertype::IPV6 => ipv6::parse(frame, l3),
+        ethertype::VLAN | ethertype::SERVICE_VLAN => Err(DropReason::VlanTagged),
+        0..ethertype::SMALLEST => Err(DropReason::LlcFrame),
         _ => Err(DropReason::EtherTypeUnknown),
     }
 }

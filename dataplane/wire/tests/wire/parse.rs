@@ -75,14 +75,18 @@ pub(crate) fn fix_ipv4(frame: &mut [u8]) {
 #[test]
 fn each_fault_has_its_reason() {
     use DropReason::{
-        EthTruncated, EtherTypeUnknown, Ipv4Malformed, Ipv6ExtensionUnsupported, Ipv6Malformed, TransportTruncated,
+        EthTruncated, EtherTypeUnknown, Ipv4Malformed, Ipv6ExtensionUnsupported, Ipv6Malformed, LlcFrame, Martian,
+        SourceRouted, TransportTruncated, VlanTagged,
     };
     assert_eq!(refused(false, L4::Tcp, |f| f.truncate(13)), EthTruncated);
     assert_eq!(
         refused(false, L4::Tcp, |f| drop(f.splice(12..12, [0x81, 0, 0, 5]))),
-        EtherTypeUnknown,
+        VlanTagged,
         "802.1Q"
     );
+    let typed = |kind: [u8; 2]| refused(false, L4::Tcp, |f| f[12..14].copy_from_slice(&kind));
+    assert_eq!((typed([5, 0xff]), typed([6, 0])), (LlcFrame, EtherTypeUnknown), "802.3");
+    assert_eq!(typed([0x88, 0xa8]), VlanTagged, "802.1ad");
     assert_eq!(refused(false, L4::Tcp, |f| f[14] = 0x65), Ipv4Malformed, "version");
     assert_eq!(
         refused(false, L4::Tcp, |f| f[14] = 0x44),
@@ -144,7 +148,7 @@ fn each_fault_has_its_reason() {
     assert_eq!(refused(true, L4::Tcp, |f| f.truncate(53)), Ipv6Malformed);
     for at in [22, 38] {
         let mapped = |f: &mut Vec<u8>| f[at..at + 12].copy_from_slice(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff]);
-        assert_eq!(refused(true, L4::Tcp, mapped), Ipv6Malformed, "mapped IPv4 at {at}");
+        assert_eq!(refused(true, L4::Tcp, mapped), Martian, "mapped IPv4 at {at}");
     }
     let extend = |f: &mut Vec<u8>, kind: u8, header: [u8; 8]| {
         f[20] = kind;
@@ -153,7 +157,7 @@ fn each_fault_has_its_reason() {
     };
     assert_eq!(
         refused(true, L4::Tcp, |f| extend(f, 43, [6, 0, 0, 1, 0, 0, 0, 0])),
-        Ipv6ExtensionUnsupported,
+        SourceRouted,
         "segments left"
     );
     assert_eq!(
