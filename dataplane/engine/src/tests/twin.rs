@@ -156,9 +156,15 @@ fn change(w: &mut World, step: &Step) {
             }
         }
         Step::ClusterPrefix(there) => {
-            let other = prefix("203.0.113.0/24");
-            let kept = w.node.cluster_prefixes.iter().copied().filter(|p| *p != other);
-            w.node.cluster_prefixes = kept.chain(there.then_some(other)).collect();
+            let outside = prefix("203.0.113.0/24");
+            let others: Vec<Prefix> = w
+                .node
+                .cluster_prefixes
+                .iter()
+                .copied()
+                .filter(|p| *p != outside)
+                .collect();
+            w.node.cluster_prefixes = others.into_iter().chain(there.then_some(outside)).collect();
         }
         // The other node goes with all that leads there, and comes back as a new peer.
         Step::Node(there) => {
