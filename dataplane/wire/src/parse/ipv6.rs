@@ -31,12 +31,18 @@ pub(super) fn walk(packet: &[u8]) -> Result<Walk, DropReason> {
     let malformed = DropReason::Ipv6Malformed;
     let mut next = *packet.get(6).ok_or(malformed)?;
     let mut at = 40;
-    let mut fragment = None;
+    let mut fragment: Option<Fragment> = None;
     for count in 0..=MOST_EXTENSIONS {
+        // The first fragment holds all headers, or nobody could judge the packet (RFC 7112 section 5).
+        let cut_short = if fragment.is_some() {
+            DropReason::FragmentTiny
+        } else {
+            malformed
+        };
         let len = match next {
             HOP_BY_HOP if count > 0 => return Err(malformed),
             HOP_BY_HOP | DESTINATION | ROUTING | FRAGMENT => {
-                let header = packet.get(at..).and_then(|b| b.first_chunk::<8>()).ok_or(malformed)?;
+                let header = packet.get(at..).and_then(|b| b.first_chunk::<8>()).ok_or(cut_short)?;
                 // With segments left the destination field is not where the packet finally goes, so nothing that was
                 // decided by it would hold (RFC 5095 says the same of type 0).
                 if next == ROUTING && header[3] != 0 {
@@ -73,7 +79,7 @@ pub(super) fn walk(packet: &[u8]) -> Result<Walk, DropReason> {
         };
         at += len;
         if at > packet.len() {
-            return Err(malformed);
+            return Err(cut_short);
         }
         if fragment.is_some_and(|f| f.offset != 0) {
             return Ok(Walk {
