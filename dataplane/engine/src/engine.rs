@@ -137,6 +137,7 @@ impl Engine {
         let cx = Context { snapshot, now_ns };
         self.counters.samples.set_now(now_ns);
         self.retry_held(cx, pools, out);
+        self.expire_fragments(cx, pools);
         self.sweep(now_ns);
         out.flush(pools);
     }
@@ -171,6 +172,7 @@ impl Engine {
     /// Ends everything this worker still holds; before it goes.
     pub fn drain(&mut self, pools: &mut Pools) {
         self.drop_held(pools);
+        self.drop_fragments(pools);
     }
 
     /// The counters it writes.

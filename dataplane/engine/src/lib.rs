@@ -12,6 +12,7 @@ mod decide;
 mod deliver;
 mod egress;
 mod engine;
+mod fragments;
 mod held;
 mod icmp_error;
 mod look_up;
@@ -26,6 +27,7 @@ pub use connection::{ConnectionRow, ConnectionTable, Direction, Inserted, Record
 pub use counters::{COUNTED_PORTS, Counters, Event, Events, Held, PortCounters, Volume};
 pub use egress::Egress;
 pub use engine::{Engine, EngineConfig};
+pub use fragments::FragmentTable;
 pub use samples::{DropSample, SAMPLE_BYTES, Samples};
 pub use shared::Shared;
 

@@ -1,6 +1,6 @@
 //! What all workers share.
 
-use crate::ConnectionTable;
+use crate::{ConnectionTable, FragmentTable};
 use sluice_lb::{Runtime, SnatPorts, Timeouts};
 
 /// The node's connections, the schedulers' state and the ports that masquerading may use.
@@ -13,6 +13,8 @@ pub struct Shared {
     pub outside_ports: SnatPorts,
     /// Source ports (and echo identifiers) towards pods, at the base address, where every reply comes to us.
     pub base_ports: SnatPorts,
+    /// Fragmented packets under way.
+    pub fragments: FragmentTable,
 }
 
 impl Shared {
@@ -24,6 +26,7 @@ impl Shared {
             runtime,
             outside_ports,
             base_ports,
+            fragments: FragmentTable::default(),
         }
     }
 }

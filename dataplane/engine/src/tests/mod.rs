@@ -2,9 +2,12 @@
 
 mod bench;
 mod packet;
+mod pieces;
 mod world;
 
 mod connections;
+mod fragmentation;
+mod fragments;
 mod icmp;
 mod neighbours;
 mod no_allocation;

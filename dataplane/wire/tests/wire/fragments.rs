@@ -75,7 +75,11 @@ fn a_fragment_over_the_tcp_flags_is_refused() {
 
 #[test]
 fn a_first_fragment_without_its_whole_transport_header_is_refused() {
-    for (frame, whole) in [(v4(L4::Tcp, 0x2000), 34 + 20), (v4(L4::Udp, 0x2000), 34 + 8), (v6(1), 62 + 8)] {
+    for (frame, whole) in [
+        (v4(L4::Tcp, 0x2000), 34 + 20),
+        (v4(L4::Udp, 0x2000), 34 + 8),
+        (v6(1), 62 + 8),
+    ] {
         let cut = |len: usize| {
             let mut frame = frame.clone();
             frame.truncate(len);
