@@ -46,7 +46,7 @@ impl Engine {
         action: &Action,
         out: &mut E,
     ) {
-        let mtu = cx.mtu(action.way);
+        let mtu = self.mtu(cx, action.way, item.parsed.v6);
         let cut = packet_size(&item) > usize::from(mtu);
         if cut && (item.parsed.dont_fragment || item.frame.meta.gso.is_some()) {
             let tell = Refusal::Tell(DropReason::TooBig, IcmpError::TooBig { mtu });

@@ -96,6 +96,9 @@ impl Engine {
             return self.drop_frame(pools, item.frame, reason);
         }
         let quote = item.frame.buf.bytes().get(quoted..).and_then(parse_quoted);
+        if quote.is_some_and(|q| self.learn_path_mtu(cx, &item, quoted, &q)) {
+            return self.drop_frame(pools, item.frame, DropReason::PathMtuNoted);
+        }
         let found = quote.and_then(|q| Some((q, self.shared.connections.lookup(&q.tuple.reversed())?)));
         let Some((quote, (_, record, direction))) = found else {
             return self.drop_frame(pools, item.frame, DropReason::IcmpUnrelated);
@@ -114,13 +117,22 @@ impl Engine {
             Ok(way) => way,
             Err(refusal) => return self.refuse(cx, pools, item, refusal, out),
         };
-        // From the far end itself it must look as if it came from where the client had sent to; a router keeps its name.
+        // From the far end itself it must look as if it came from where the client had sent to. A router keeps its name, except
+        // towards another node, which believes us our own addresses only.
         let from_far_end = item.parsed.tuple.src == far_end;
+        let node = &cx.snapshot.parts.node;
+        let src = if from_far_end {
+            Some(leaving.src)
+        } else if cx.is_tunnel(way) && item.ingress == Ingress::Outside {
+            node.base_for(leaving.dst)
+        } else {
+            None
+        };
         let outer = Rewrite {
-            src: from_far_end.then_some((leaving.src, 0)),
+            src: src.map(|src| (src, 0)),
             dst: Some((leaving.dst, 0)),
         };
-        if packet_size(&item) > usize::from(cx.mtu(way)) {
+        if packet_size(&item) > usize::from(self.mtu(cx, way, item.parsed.v6)) {
             return self.drop_frame(pools, item.frame, DropReason::TooBig);
         }
         let bytes = item.frame.buf.bytes_mut();
@@ -134,7 +146,7 @@ impl Engine {
             &Rewrite::between(&quote.tuple, &leaving.reversed()),
         );
         rewrite::apply(bytes, &item.parsed, item.frame.meta.checksum, &outer);
-        let to_host = way == Way::Port(cx.snapshot.parts.node.host_port);
+        let to_host = way == Way::Port(node.host_port);
         if item.ingress != Ingress::Host && !to_host {
             if item.parsed.ttl <= 1 {
                 return self.drop_frame(pools, item.frame, DropReason::TtlExceeded);

@@ -16,6 +16,7 @@ mod fragments;
 mod held;
 mod icmp_error;
 mod look_up;
+mod path_mtu;
 mod samples;
 mod shared;
 mod slow;
@@ -28,6 +29,7 @@ pub use counters::{COUNTED_PORTS, Counters, Event, Events, Held, PortCounters, V
 pub use egress::Egress;
 pub use engine::{Engine, EngineConfig};
 pub use fragments::FragmentTable;
+pub use path_mtu::PathMtu;
 pub use samples::{DropSample, SAMPLE_BYTES, Samples};
 pub use shared::Shared;
 

@@ -1,6 +1,6 @@
 //! What all workers share.
 
-use crate::{ConnectionTable, FragmentTable};
+use crate::{ConnectionTable, FragmentTable, PathMtu};
 use sluice_lb::{Runtime, SnatPorts, Timeouts};
 
 /// The node's connections, the schedulers' state and the ports that masquerading may use.
@@ -15,6 +15,8 @@ pub struct Shared {
     pub base_ports: SnatPorts,
     /// Fragmented packets under way.
     pub fragments: FragmentTable,
+    /// What was learnt about tunnels' paths.
+    pub path_mtu: PathMtu,
 }
 
 impl Shared {
@@ -27,6 +29,7 @@ impl Shared {
             outside_ports,
             base_ports,
             fragments: FragmentTable::default(),
+            path_mtu: PathMtu::default(),
         }
     }
 }

@@ -12,6 +12,7 @@ mod icmp;
 mod neighbours;
 mod no_allocation;
 mod outside;
+mod path_mtu;
 mod pods;
 mod policy;
 mod properties;
