@@ -18,6 +18,7 @@ mod parse;
 mod reset;
 pub mod rewrite;
 mod segment;
+pub mod udp;
 
 pub use addr::{Addr, MacAddr};
 pub use arp::{Arp, ArpOp};
