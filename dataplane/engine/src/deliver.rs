@@ -5,7 +5,7 @@ use crate::classify::Item;
 use crate::decide::Refusal;
 use crate::engine::Context;
 use crate::{Egress, Engine, Frame};
-use sluice_mem::{Buf, Pools};
+use sluice_mem::{Buf, HEADROOM, Pools};
 use sluice_snapshot::{Caps, Link};
 use sluice_vxlan::Template;
 use sluice_wire::{
@@ -95,7 +95,14 @@ impl Engine {
             return self.drop_frame(pools, item.frame, DropReason::TransportTruncated);
         }
         let (frame, mut parsed) = (item.frame, item.parsed);
-        let plan = match FragmentPlan::new(frame.buf.bytes(), &parsed, mtu) {
+        // A way may take more than an ordinary frame holds.
+        let room = pools
+            .small
+            .memory()
+            .chunk_size()
+            .saturating_sub(HEADROOM + usize::from(parsed.l3));
+        let most = mtu.min(u16::try_from(room).unwrap_or(u16::MAX));
+        let plan = match FragmentPlan::new(frame.buf.bytes(), &parsed, most) {
             Ok(plan) => plan,
             Err(reason) => return self.drop_frame(pools, frame, reason),
         };

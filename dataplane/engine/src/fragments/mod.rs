@@ -39,7 +39,7 @@ impl Engine {
         if item.held_since_ns.is_some() {
             return self.retry_fragment(cx, pools, key, place.offset == 0, item, out);
         }
-        let Some(part) = Part::new(place, parsed.end as usize - usize::from(parsed.l4)) else {
+        let Some(part) = Part::new(place, parsed.fragment_len(item.frame.buf.bytes())) else {
             let malformed = if parsed.v6 {
                 DropReason::Ipv6Malformed
             } else {

@@ -137,3 +137,12 @@ fn what_must_not_be_cut_is_not() {
     let told = bench.send(UPLINK, &from_outside.between(ROUTER_MAC, UPLINK_MAC).frame());
     assert_eq!((told.len(), told[0].port), (1, UPLINK));
 }
+
+#[test]
+fn no_fragment_is_larger_than_a_frame() {
+    let (_, packet) = packet(1, L4::Udp, 5000);
+    let frames: Vec<Vec<u8>> = with_mtu(4000).pod_sends(A, &packet).iter().map(inner).collect();
+    assert!(frames.len() > 2);
+    let whole = inner(&with_mtu(9000).pod_sends(A, &packet)[0]);
+    assert_eq!(join(&frames), Some(whole));
+}

@@ -17,6 +17,8 @@ pub(super) struct Walk {
     pub(super) l4: usize,
     pub(super) extensions: bool,
     pub(super) fragment: Option<Fragment>,
+    /// Bytes from the IPv6 header to what the fragment header divides; 0 without one.
+    pub(super) divided: usize,
 }
 
 /// Source and destination of a header; `None` where one of them is a mapped IPv4 address, which no wire may carry.
@@ -32,6 +34,7 @@ pub(super) fn walk(packet: &[u8]) -> Result<Walk, DropReason> {
     let mut next = *packet.get(6).ok_or(malformed)?;
     let mut at = 40;
     let mut fragment: Option<Fragment> = None;
+    let mut divided = 0;
     for count in 0..=MOST_EXTENSIONS {
         // The first fragment holds all headers, or nobody could judge the packet (RFC 7112 section 5).
         let cut_short = if fragment.is_some() {
@@ -64,6 +67,7 @@ pub(super) fn walk(packet: &[u8]) -> Result<Walk, DropReason> {
                         offset: field & 0xfff8,
                         more: field & 1 != 0,
                     });
+                    divided = at + 8;
                 }
                 next = header[0];
                 len
@@ -74,6 +78,7 @@ pub(super) fn walk(packet: &[u8]) -> Result<Walk, DropReason> {
                     l4: at,
                     extensions: count > 0,
                     fragment,
+                    divided,
                 });
             }
         };
@@ -87,6 +92,7 @@ pub(super) fn walk(packet: &[u8]) -> Result<Walk, DropReason> {
                 l4: at,
                 extensions: true,
                 fragment,
+                divided,
             });
         }
     }

@@ -53,6 +53,7 @@ fn the_first_has_ports_and_the_others_have_none() {
             })
         );
         assert_eq!((p.tuple.proto.0, p.payload), (17, p.l4));
+        assert_eq!(p.fragment_len(&frame), frame.len() - usize::from(p.l4));
     }
 }
 
@@ -104,6 +105,9 @@ fn a_first_fragment_without_all_its_extension_headers_is_refused() {
     whole.splice(62..62, [17, 0, 1, 4, 0, 0, 0, 0]);
     whole[19] += 8;
     assert!(parse(&whole).is_ok());
+    // Options behind the fragment header are divided like the rest.
+    assert_eq!(ip(&whole).fragment_len(&whole), whole.len() - 62);
+    assert_eq!(ip(&whole).l4, 70);
     let options = |len: u8, cut: usize| {
         let mut frame = whole.clone();
         frame[63] = len;
