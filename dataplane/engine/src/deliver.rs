@@ -33,11 +33,11 @@ impl Engine {
     ) {
         match action.way {
             Way::Drop(reason) => self.drop_frame(pools, item.frame, reason),
-            _ => self.forward(cx, pools, item, action, out),
+            _ => _ = self.forward(cx, pools, item, action, out),
         }
     }
 
-    /// Applies an action to a packet and sends it.
+    /// Applies an action to a packet and sends it. Says whether it was refused for its size, and so are others of its kind.
     pub(crate) fn forward<E: Egress>(
         &mut self,
         cx: Context<'_>,
@@ -45,12 +45,13 @@ impl Engine {
         mut item: Item,
         action: &Action,
         out: &mut E,
-    ) {
+    ) -> Result<(), Refusal> {
         let mtu = self.mtu(cx, action.way, item.parsed.v6);
         let cut = packet_size(&item) > usize::from(mtu);
         if cut && (item.parsed.dont_fragment || item.frame.meta.gso.is_some()) {
             let tell = Refusal::Tell(DropReason::TooBig, IcmpError::TooBig { mtu });
-            return self.refuse(cx, pools, item, tell, out);
+            self.refuse(cx, pools, item, tell, out);
+            return Err(tell);
         }
         let bytes = item.frame.buf.bytes_mut();
         if item.parsed.tcp_flags & tcp_flags::SYN != 0 {
@@ -64,7 +65,8 @@ impl Engine {
         }
         if !action.rewrite.is_empty() {
             if !rewrite::apply(bytes, &item.parsed, item.frame.meta.checksum, &action.rewrite) {
-                return self.drop_frame(pools, item.frame, DropReason::TransportTruncated);
+                self.drop_frame(pools, item.frame, DropReason::TransportTruncated);
+                return Ok(());
             }
             let tuple = &mut item.parsed.tuple;
             (tuple.src, tuple.sport) = action.rewrite.src.unwrap_or((tuple.src, tuple.sport));
@@ -74,9 +76,11 @@ impl Engine {
             rewrite::decrement_ttl(bytes, &item.parsed);
         }
         if cut {
-            return self.deliver_in_fragments(cx, pools, item, action, mtu, out);
+            self.deliver_in_fragments(cx, pools, item, action, mtu, out);
+        } else {
+            self.deliver(cx, pools, item.frame, &item.parsed, action.way, action.tunnel_port, out);
         }
-        self.deliver(cx, pools, item.frame, &item.parsed, action.way, action.tunnel_port, out);
+        Ok(())
     }
 
     /// Cuts an IPv4 packet, whose addresses are final, into fragments that fit (RFC 791 section 3.2), and sends each by itself.

@@ -58,8 +58,7 @@ impl Engine {
                     self.refuse(cx, pools, item, tell, out);
                     return Err(tell);
                 }
-                self.forward(cx, pools, item, &action, out);
-                Ok(())
+                self.forward(cx, pools, item, &action, out)
             }
             Err(refusal) => {
                 if let Refusal::Drop(reason @ (DropReason::PolicyEgress | DropReason::PolicyIngress)) = refusal {

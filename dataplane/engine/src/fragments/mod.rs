@@ -112,7 +112,8 @@ impl Engine {
             Ok((action, _)) if action.hop && item.parsed.ttl <= 1 => {
                 self.drop_frame(pools, item.frame, DropReason::TtlExceeded);
             }
-            Ok((action, _)) => self.forward(cx, pools, item, &action, out),
+            // Each is judged by its own size.
+            Ok((action, _)) => _ = self.forward(cx, pools, item, &action, out),
             Err(refusal) => self.refuse(cx, pools, item, refusal, out),
         }
     }

@@ -309,6 +309,19 @@ fn what_is_denied_for_the_first_is_denied_for_all() {
     bench.refused(A.slot, &pieces[1], DropReason::PolicyEgress);
 }
 
+/// The sender is told once, and no rest of the packet burdens the other node.
+#[test]
+fn what_is_too_big_for_the_first_ends_all() {
+    let mut bench = Bench::new();
+    let packet = Packet::udp((A.addr(false), 1000), (REMOTE.addr(false), 9)).with(vec![5; 2000]);
+    let mut sent = Vec::new();
+    for piece in cut(&From::Pod(A).frame(&packet), 1400, 77) {
+        sent.extend(bench.send(A.slot, &piece));
+    }
+    assert_eq!((sent.len(), sent[0].port), (1, A.slot), "the error, and nothing else");
+    assert_eq!(bench.dropped(DropReason::TooBig), 2);
+}
+
 #[test]
 fn fragments_wait_with_their_first_for_a_neighbour() {
     let mut world = World::new();

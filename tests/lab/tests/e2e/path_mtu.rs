@@ -82,13 +82,21 @@ fn pods_on_two_nodes_find_the_path_between_them() {
         // Over IPv6 routers never fragment, so the nodes learn; over IPv4 they do, and the kernel puts together.
         let noted = drops(lab, "node-a", "path_mtu_noted") + drops(lab, "node-b", "path_mtu_noted");
         assert!(noted > 0, "nobody said anything about the path over IPv6");
+        let snmp = lab
+            .place("node-b")
+            .unwrap()
+            .run(&["nstat", "-asz", "IpReasmOKs"])
+            .unwrap();
+        let whole = snmp.stdout.lines().find_map(|l| l.strip_prefix("IpReasmOKs")).unwrap();
+        let whole: f64 = whole.split_whitespace().next().unwrap().parse().unwrap();
+        assert!(whole > 100.0, "the kernel put no tunnel packets together: {snmp}");
         let user = lab.pod("user").unwrap();
         let to = address(lab, "web-2", true).to_string();
         let ping = user
             .run(&["ping", "-n", "-c", "1", "-W", "3", "-M", "do", "-s", "1352", &to])
             .unwrap();
         assert!(
-            !ping.ok() && ping.stdout.contains("1330") || ping.stderr.contains("1330"),
+            !ping.ok() && [ping.stdout.as_str(), &ping.stderr].concat().contains("1330"),
             "{ping}"
         );
     });
