@@ -17,6 +17,8 @@ mod ports;
 mod steering;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod twin;
 
 pub use ports::OwnedPorts;
 pub use steering::{MAX_FRONTENDS, MAX_NODE_ADDRESSES, MAX_POD_RANGES, MAX_QUEUES, Steering, SteeringError};
