@@ -19,6 +19,11 @@ pub const fn source_port(hash: u64) -> u16 {
     0xc000 | ((hash ^ hash >> 16 ^ hash >> 32 ^ hash >> 48) as u16 & 0x3fff)
 }
 
+/// Whether [`source_port`] ever gives this one.
+pub const fn is_source_port(port: u16) -> bool {
+    port >= 0xc000
+}
+
 /// One direction of a tunnel: from this node to one peer, in one network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tunnel {
@@ -101,6 +106,18 @@ impl Template {
     /// Bytes in front of the inner frame: [`OVERHEAD_V4`] or [`OVERHEAD_V6`].
     pub const fn overhead(&self) -> usize {
         if self.v6 { OVERHEAD_V6 } else { OVERHEAD_V4 }
+    }
+
+    /// Addresses of this node and of the peer on the underlay.
+    pub fn ends(&self) -> (Addr, Addr) {
+        let ip = &self.bytes[ETH_LEN..];
+        if self.v6 {
+            let addr = |at: usize| ip[at..].first_chunk().map_or(Addr::v6([0; 16]), |a| Addr::v6(*a));
+            (addr(8), addr(24))
+        } else {
+            let addr = |at: usize| ip[at..].first_chunk().map_or(Addr::v4([0; 4]), |a| Addr::v4(*a));
+            (addr(12), addr(16))
+        }
     }
 
     /// The headers alone as a slice of [`Self::overhead`] bytes, with length, identification and source port still 0.

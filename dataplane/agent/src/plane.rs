@@ -139,9 +139,10 @@ impl Dataplane for Plane {
             report.totals.insert(format!("{name}_frames"), frames);
             report.totals.insert(format!("{name}_bytes"), bytes);
         }
-        let held = self.sum(|c| c.held.get());
-        report.totals.insert("held_frames".into(), held.0);
-        report.totals.insert("held_bytes".into(), held.1);
+        // Packets that wait for a neighbour, and fragments that wait for their first.
+        let (held, fragments) = (self.sum(|c| c.held.get()), self.shared.fragments.held());
+        report.totals.insert("held_frames".into(), held.0 + fragments.0);
+        report.totals.insert("held_bytes".into(), held.1 + fragments.1);
         self.read(|ports| {
             for worker in ports.workers() {
                 for (name, value) in worker.counters.events.list() {

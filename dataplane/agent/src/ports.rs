@@ -104,6 +104,16 @@ impl Ports {
         Ok(())
     }
 
+    /// Adds a queue that only receives to the first worker, which has one of the port to send by.
+    pub(crate) fn also_receive(&self, slot: PortSlot, io: Box<dyn PacketIo>) -> Result<(), String> {
+        let to_host = false;
+        if self.workers[0].tell(Command::Add { slot, to_host, io }) {
+            Ok(())
+        } else {
+            Err("a packet worker has ended; see the log, and restart the agent".into())
+        }
+    }
+
     /// Takes a port from all workers; returns when none of them has a packet of it under way any more.
     pub(crate) fn withdraw(&self, slot: PortSlot) -> Result<(), String> {
         self.crossing.set_owner(slot, None);

@@ -3,6 +3,7 @@
 
 use crate::ports::{Ports, UPLINK};
 use sluice_control::compile::Steering;
+use sluice_io::reassembled::Reassembled;
 use sluice_io::{PacketIo, afxdp, xdp};
 use sluice_lb::SnatPorts;
 use sluice_mem::{Memory, Pools};
@@ -111,10 +112,30 @@ impl Uplink {
             .map(|q| Box::new(q) as Box<dyn PacketIo>)
             .collect();
         ports.hand_out(UPLINK, false, queues)?;
+        self.receive_reassembled(ports)?;
         self.open = Some(Open {
             mode: uplink.mode,
             ifindex,
         });
+        Ok(())
+    }
+
+    /// Tunnel packets that come in fragments are put together by the kernel. Without that the rest works.
+    fn receive_reassembled(&self, ports: &Ports) -> Result<(), String> {
+        let (interface, port) = (&self.spec.interface, self.spec.tunnel_port);
+        for v4 in [true, false] {
+            match Reassembled::open(interface, port, v4, UPLINK) {
+                Ok(io) => ports.also_receive(UPLINK, Box::new(io))?,
+                Err(err) => tracing::warn!(
+                    interface,
+                    port,
+                    family = if v4 { "IPv4" } else { "IPv6" },
+                    %err,
+                    "cannot listen on the tunnel port, so tunnel packets that come in fragments are lost; is there a VXLAN device \
+                     with this port? (ip -d link show type vxlan)"
+                ),
+            }
+        }
         Ok(())
     }
 

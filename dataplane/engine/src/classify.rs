@@ -22,6 +22,7 @@ pub(crate) enum Ingress {
 }
 
 /// A packet between the stages.
+#[derive(Debug)]
 pub(crate) struct Item {
     pub(crate) frame: Frame,
     pub(crate) parsed: Parsed,
@@ -102,6 +103,10 @@ impl Engine {
             PortKind::Uplink { .. } => Ingress::Outside,
         };
         self.trim(&mut frame, parsed.end as usize);
+        if parsed.fragment && frame.meta.checksum == Checksum::Good {
+            // True of the whole packet, and nothing that could be said of a piece of it.
+            frame.meta.checksum = Checksum::Unverified;
+        }
         if let Kind::Ndp(kind) = parsed.kind {
             return discovery(frame, parsed, kind, ingress);
         }
@@ -121,10 +126,9 @@ impl Engine {
         {
             return Classified::Dropped(frame, reason);
         }
-        if parsed.fragment {
-            return Classified::Dropped(frame, DropReason::FragmentUnsupported);
-        }
-        let special = parsed.ip_options
+        // The slow path asks what the first fragment was, and whether anything contradicts it.
+        let special = parsed.fragment
+            || parsed.ip_options
             || parsed.ttl <= 1
             || matches!(parsed.kind, Kind::IcmpError { .. })
             || (tuple.proto == Proto::TCP
@@ -222,7 +226,7 @@ fn check_offloads(parsed: &Parsed, meta: &Meta) -> Result<(), DropReason> {
         GsoKind::Udp => parsed.kind == Kind::Udp,
     };
     let own = !matches!(meta.checksum, Checksum::Partial { .. }) || parsed.is_partial(meta.checksum);
-    if kind && own {
+    if kind && own && !parsed.fragment {
         Ok(())
     } else {
         Err(DropReason::GsoMalformed)

@@ -99,6 +99,7 @@ events! {
 /// Everything one worker counts. Frames balance, and bytes do:
 /// received + generated + split = sent + to_host + answered + dropped + held, and for bytes
 /// received + generated + split + pushed = sent + to_host + answered + dropped + pulled + held.
+/// Fragments that wait for their first are the node's, not a worker's: see [`crate::FragmentTable::held`].
 #[derive(Debug)]
 pub struct Counters {
     /// Taken from ports.

@@ -5,7 +5,7 @@ use crate::classify::{Ingress, Item};
 use crate::engine::Context;
 use sluice_lb::{Frontend, FrontendKind, Masquerade, MasqueradeInput, Service, TrafficPolicy};
 use sluice_policy::{Direction, FlowView};
-use sluice_snapshot::{Deps, PeerSlot, Route, dep};
+use sluice_snapshot::{Deps, Link, PeerSlot, Route, dep};
 use sluice_wire::{Addr, DropReason, IcmpError, PortSlot, Proto, Tuple};
 use std::sync::Arc;
 
@@ -135,6 +135,13 @@ impl Context<'_> {
             Way::Adjacency(at) => parts.forwarding.adjacency(at).map_or(u16::MAX, |a| a.mtu),
             Way::Drop(_) => u16::MAX,
         }
+    }
+
+    /// Whether it leads to another node's pods.
+    pub(crate) fn is_tunnel(&self, way: Way) -> bool {
+        let Way::Adjacency(at) = way else { return false };
+        let adjacency = self.snapshot.parts.forwarding.adjacency(at);
+        adjacency.is_some_and(|a| matches!(a.link, Link::Tunnel(_)))
     }
 
     /// Whether frames can leave this way now, as far as the next hop is concerned.

@@ -5,12 +5,12 @@ use crate::classify::Item;
 use crate::decide::Refusal;
 use crate::engine::Context;
 use crate::{Egress, Engine, Frame};
-use sluice_mem::Pools;
+use sluice_mem::{Buf, HEADROOM, Pools};
 use sluice_snapshot::{Caps, Link};
 use sluice_vxlan::Template;
 use sluice_wire::{
-    Checksum, DropReason, Gso, GsoKind, IcmpError, Parsed, PortSlot, SegmentPlan, checksum, clamp_mss, rewrite,
-    tcp_flags,
+    Checksum, DropReason, FragmentPlan, Gso, GsoKind, IcmpError, Parsed, PortSlot, SegmentPlan, checksum, clamp_mss,
+    rewrite, tcp_flags,
 };
 
 /// Where a finished frame goes: the port, and the tunnel it is wrapped for.
@@ -33,11 +33,11 @@ impl Engine {
     ) {
         match action.way {
             Way::Drop(reason) => self.drop_frame(pools, item.frame, reason),
-            _ => self.forward(cx, pools, item, action, out),
+            _ => _ = self.forward(cx, pools, item, action, out),
         }
     }
 
-    /// Applies an action to a packet and sends it.
+    /// Applies an action to a packet and sends it. Says whether it was refused for its size, and so are others of its kind.
     pub(crate) fn forward<E: Egress>(
         &mut self,
         cx: Context<'_>,
@@ -45,11 +45,13 @@ impl Engine {
         mut item: Item,
         action: &Action,
         out: &mut E,
-    ) {
-        let mtu = cx.mtu(action.way);
-        if packet_size(&item) > usize::from(mtu) {
+    ) -> Result<(), Refusal> {
+        let mtu = self.mtu(cx, action.way, item.parsed.v6);
+        let cut = packet_size(&item) > usize::from(mtu);
+        if cut && (item.parsed.dont_fragment || item.frame.meta.gso.is_some()) {
             let tell = Refusal::Tell(DropReason::TooBig, IcmpError::TooBig { mtu });
-            return self.refuse(cx, pools, item, tell, out);
+            self.refuse(cx, pools, item, tell, out);
+            return Err(tell);
         }
         let bytes = item.frame.buf.bytes_mut();
         if item.parsed.tcp_flags & tcp_flags::SYN != 0 {
@@ -63,7 +65,8 @@ impl Engine {
         }
         if !action.rewrite.is_empty() {
             if !rewrite::apply(bytes, &item.parsed, item.frame.meta.checksum, &action.rewrite) {
-                return self.drop_frame(pools, item.frame, DropReason::TransportTruncated);
+                self.drop_frame(pools, item.frame, DropReason::TransportTruncated);
+                return Ok(());
             }
             let tuple = &mut item.parsed.tuple;
             (tuple.src, tuple.sport) = action.rewrite.src.unwrap_or((tuple.src, tuple.sport));
@@ -72,7 +75,78 @@ impl Engine {
         if action.hop {
             rewrite::decrement_ttl(bytes, &item.parsed);
         }
-        self.deliver(cx, pools, item.frame, &item.parsed, action.way, action.tunnel_port, out);
+        if cut {
+            self.deliver_in_fragments(cx, pools, item, action, mtu, out);
+        } else {
+            self.deliver(cx, pools, item.frame, &item.parsed, action.way, action.tunnel_port, out);
+        }
+        Ok(())
+    }
+
+    /// Cuts an IPv4 packet, whose addresses are final, into fragments that fit (RFC 791 section 3.2), and sends each by itself.
+    fn deliver_in_fragments<E: Egress>(
+        &mut self,
+        cx: Context<'_>,
+        pools: &mut Pools,
+        mut item: Item,
+        action: &Action,
+        mtu: u16,
+        out: &mut E,
+    ) {
+        if let Checksum::Partial { start, offset } = item.frame.meta.checksum
+            && !checksum::complete(item.frame.buf.bytes_mut(), start, offset)
+        {
+            return self.drop_frame(pools, item.frame, DropReason::TransportTruncated);
+        }
+        let (frame, mut parsed) = (item.frame, item.parsed);
+        // A way may take more than an ordinary frame holds.
+        let room = pools
+            .small
+            .memory()
+            .chunk_size()
+            .saturating_sub(HEADROOM + usize::from(parsed.l3));
+        let most = mtu.min(u16::try_from(room).unwrap_or(u16::MAX));
+        let plan = match FragmentPlan::new(frame.buf.bytes(), &parsed, most) {
+            Ok(plan) => plan,
+            Err(reason) => return self.drop_frame(pools, frame, reason),
+        };
+        let mut meta = frame.meta;
+        meta.checksum = Checksum::Unverified;
+        parsed.fragment = true;
+        let mut made = (0u64, 0u64);
+        let mut trouble = None;
+        for i in 0..plan.count() {
+            match written(pools, plan.fragment_len(i), |room| {
+                plan.write(i, frame.buf.bytes(), room)
+            }) {
+                Err(reason) => trouble = Some(reason),
+                Ok(buf) => {
+                    made = (made.0 + 1, made.1 + buf.len() as u64);
+                    parsed.end = buf.len() as u32;
+                    let piece = Frame { buf, meta };
+                    self.deliver(cx, pools, piece, &parsed, action.way, action.tunnel_port, out);
+                }
+            }
+            if trouble.is_some() {
+                break;
+            }
+        }
+        self.end_of_split(pools, frame, made, trouble);
+    }
+
+    /// Ends a frame that went on as `made` (frames and bytes), or as some of what it should have become.
+    fn end_of_split(&self, pools: &mut Pools, frame: Frame, made: (u64, u64), trouble: Option<DropReason>) {
+        match trouble {
+            Some(reason) => {
+                self.counters.split.add(made.0, made.1);
+                self.drop_frame(pools, frame, reason);
+            }
+            None => {
+                let before = frame.buf.total_len() as u64;
+                self.counters.split.add(made.0 - 1, made.1 - before);
+                pools.free(frame.buf);
+            }
+        }
     }
 
     /// Sends a packet whose addresses are final.
@@ -147,37 +221,24 @@ impl Engine {
             Ok(plan) => plan,
             Err(reason) => return self.drop_frame(pools, frame, reason),
         };
-        let (mut made, mut made_bytes) = (0u64, 0u64);
+        let (mut made, mut trouble) = ((0u64, 0u64), None);
         for i in 0..plan.count() {
             let len = plan.segment_len(i);
-            let Some(mut buf) = pools.small.alloc() else {
-                self.counters.split.add(made, made_bytes);
-                return self.drop_frame(pools, frame, DropReason::NoFrameMemory);
+            let buf = match written(pools, len, |room| plan.write(i, frame.buf.bytes(), room)) {
+                Ok(buf) => buf,
+                Err(reason) => {
+                    trouble = Some(reason);
+                    break;
+                }
             };
-            let written = match buf.extend(len) {
-                None => Err(DropReason::NoHeadroom),
-                Some(room) => plan
-                    .write(i, frame.buf.bytes(), room)
-                    .then_some(())
-                    .ok_or(DropReason::GsoMalformed),
-            };
-            if let Err(reason) = written {
-                pools.free(buf);
-                self.counters.split.add(made, made_bytes);
-                return self.drop_frame(pools, frame, reason);
-            }
-            made += 1;
-            made_bytes += len as u64;
+            made = (made.0 + 1, made.1 + len as u64);
             let mut meta = frame.meta;
             (meta.checksum, meta.gso) = (Checksum::Good, None);
             let mut segment = *parsed;
             segment.end = len as u32;
             self.finish(pools, Frame { buf, meta }, &segment, exit, out);
         }
-        self.counters
-            .split
-            .add(made - 1, made_bytes - frame.buf.total_len() as u64);
-        pools.free(frame.buf);
+        self.end_of_split(pools, frame, made, trouble);
     }
 
     fn finish<E: Egress>(&mut self, pools: &mut Pools, mut frame: Frame, parsed: &Parsed, exit: Exit<'_>, out: &mut E) {
@@ -210,6 +271,22 @@ impl Engine {
             frame.meta.checksum = Checksum::Good;
         }
         out.send(pools, exit.port, frame);
+    }
+}
+
+/// A new ordinary frame of this length, as `write` fills it.
+fn written(pools: &mut Pools, len: usize, write: impl FnOnce(&mut [u8]) -> bool) -> Result<Buf, DropReason> {
+    let mut buf = pools.small.alloc().ok_or(DropReason::NoFrameMemory)?;
+    let outcome = match buf.extend(len) {
+        None => Err(DropReason::NoHeadroom),
+        Some(room) => write(room).then_some(()).ok_or(DropReason::GsoMalformed),
+    };
+    match outcome {
+        Ok(()) => Ok(buf),
+        Err(reason) => {
+            pools.free(buf);
+            Err(reason)
+        }
     }
 }
 

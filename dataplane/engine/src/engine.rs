@@ -40,6 +40,8 @@ pub struct Engine {
 pub(crate) struct Context<'a> {
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) now_ns: u64,
+    /// Some tunnel's path takes less than its adjacency says.
+    pub(crate) narrowed: bool,
 }
 
 impl Context<'_> {
@@ -80,7 +82,7 @@ impl Engine {
         rx: &mut Burst,
         out: &mut E,
     ) {
-        let cx = Context { snapshot, now_ns };
+        let cx = self.context(snapshot, now_ns);
         self.counters.samples.set_now(now_ns);
         let mut items: ArrayVec<Item, BURST> = ArrayVec::new();
         let mut misses: ArrayVec<Item, BURST> = ArrayVec::new();
@@ -131,12 +133,21 @@ impl Engine {
         out.flush(pools);
     }
 
+    fn context<'a>(&self, snapshot: &'a Snapshot, now_ns: u64) -> Context<'a> {
+        Context {
+            snapshot,
+            now_ns,
+            narrowed: self.shared.path_mtu.is_in_force(now_ns),
+        }
+    }
+
     /// What is due besides packets: held ones whose neighbour has answered or whose time is over, and a bounded part of
     /// the connection table's ageing. Called once per round of the worker's loop.
     pub fn tick<E: Egress>(&mut self, snapshot: &Snapshot, now_ns: u64, pools: &mut Pools, out: &mut E) {
-        let cx = Context { snapshot, now_ns };
+        let cx = self.context(snapshot, now_ns);
         self.counters.samples.set_now(now_ns);
         self.retry_held(cx, pools, out);
+        self.expire_fragments(cx, pools);
         self.sweep(now_ns);
         out.flush(pools);
     }
@@ -171,6 +182,7 @@ impl Engine {
     /// Ends everything this worker still holds; before it goes.
     pub fn drain(&mut self, pools: &mut Pools) {
         self.drop_held(pools);
+        self.drop_fragments(pools);
     }
 
     /// Hash of the flow cache: keyed anew with each engine, so that nobody can aim at one of its sets.

@@ -105,6 +105,9 @@ impl Engine {
             return self.drop_frame(pools, item.frame, DropReason::RogueRouter);
         }
         let quote = bytes.get(quoted..).and_then(parse_quoted);
+        if quote.is_some_and(|q| self.learn_path_mtu(cx, &item, quoted, &q)) {
+            return self.drop_frame(pools, item.frame, DropReason::PathMtuNoted);
+        }
         let found = quote.and_then(|q| Some((q, self.shared.connections.lookup(&q.tuple.reversed())?)));
         let Some((quote, (_, record, direction))) = found else {
             return self.drop_frame(pools, item.frame, DropReason::IcmpUnrelated);
@@ -123,13 +126,22 @@ impl Engine {
             Ok(way) => way,
             Err(refusal) => return self.refuse(cx, pools, item, refusal, out),
         };
-        // From the far end itself it must look as if it came from where the client had sent to; a router keeps its name.
+        // From the far end itself it must look as if it came from where the client had sent to. A router keeps its name, except
+        // towards another node, which believes us our own addresses only.
         let from_far_end = item.parsed.tuple.src == far_end;
+        let node = &cx.snapshot.parts.node;
+        let src = if from_far_end {
+            Some(leaving.src)
+        } else if cx.is_tunnel(way) && item.ingress == Ingress::Outside {
+            node.base_for(leaving.dst)
+        } else {
+            None
+        };
         let outer = Rewrite {
-            src: from_far_end.then_some((leaving.src, 0)),
+            src: src.map(|src| (src, 0)),
             dst: Some((leaving.dst, 0)),
         };
-        if packet_size(&item) > usize::from(cx.mtu(way)) {
+        if packet_size(&item) > usize::from(self.mtu(cx, way, item.parsed.v6)) {
             return self.drop_frame(pools, item.frame, DropReason::TooBig);
         }
         let hop = cx.is_hop(&item, way);

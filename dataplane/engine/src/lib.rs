@@ -13,10 +13,12 @@ mod decide;
 mod deliver;
 mod egress;
 mod engine;
+mod fragments;
 mod held;
 mod icmp_error;
 mod limits;
 mod look_up;
+mod path_mtu;
 mod reach;
 mod samples;
 mod shared;
@@ -32,7 +34,9 @@ pub use connection::{
 pub use counters::{COUNTED_PORTS, Counters, Event, Events, Held, PortCounters, Volume};
 pub use egress::Egress;
 pub use engine::{Engine, EngineConfig};
+pub use fragments::FragmentTable;
 pub use limits::{Limits, OUTSIDE, TokenBuckets};
+pub use path_mtu::PathMtu;
 pub use samples::{DropSample, SAMPLE_BYTES, Samples};
 pub use shared::Shared;
 

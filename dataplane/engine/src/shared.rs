@@ -1,7 +1,7 @@
 //! What all workers share.
 
 use crate::limits::{Limits, TokenBuckets};
-use crate::{ConnectionTable, RecordsError};
+use crate::{ConnectionTable, FragmentTable, PathMtu, RecordsError};
 use sluice_lb::{Runtime, SnatPorts, Timeouts};
 
 /// The node's connections, the schedulers' state and the ports that masquerading may use.
@@ -20,6 +20,10 @@ pub struct Shared {
     pub outside_ports: SnatPorts,
     /// Source ports (and echo identifiers) towards pods, at the base address, where every reply comes to us.
     pub base_ports: SnatPorts,
+    /// Fragmented packets under way.
+    pub fragments: FragmentTable,
+    /// What was learnt about tunnels' paths.
+    pub path_mtu: PathMtu,
 }
 
 impl Shared {
@@ -42,6 +46,8 @@ impl Shared {
             runtime,
             outside_ports,
             base_ports,
+            fragments: FragmentTable::default(),
+            path_mtu: PathMtu::default(),
         })
     }
 }

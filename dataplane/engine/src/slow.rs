@@ -24,16 +24,36 @@ const TRIES: usize = 3;
 
 impl Engine {
     pub(crate) fn slow<E: Egress>(&mut self, cx: Context<'_>, pools: &mut Pools, item: Item, out: &mut E) {
+        if item.parsed.fragment {
+            return self.fragment(cx, pools, item, out);
+        }
+        self.whole(cx, pools, item, out);
+    }
+
+    /// A packet that is all there.
+    pub(crate) fn whole<E: Egress>(&mut self, cx: Context<'_>, pools: &mut Pools, item: Item, out: &mut E) {
         if let Kind::IcmpError { quoted } = item.parsed.kind {
             return self.icmp_error(cx, pools, item, usize::from(quoted), out);
         }
+        // What became of it is counted already.
+        let _ = self.decide(cx, pools, item, out);
+    }
+
+    /// Judges a packet, remembers what was found for those that follow, and ends it. Says whether, and why, it went no further.
+    pub(crate) fn decide<E: Egress>(
+        &mut self,
+        cx: Context<'_>,
+        pools: &mut Pools,
+        item: Item,
+        out: &mut E,
+    ) -> Result<(), Refusal> {
         // Read before the table is asked: a connection that comes in between shows as another era.
         let era = self.shared.connections.era(&item.key.tuple);
         let mut deps = Deps::default();
         match self.judge(cx, &item, &mut deps) {
             Ok((action, link)) => {
                 self.remember(cx, &item, deps, action, Basis::Connection(link));
-                self.forward(cx, pools, item, &action, out);
+                self.forward(cx, pools, item, &action, out)
             }
             Err(refusal) => {
                 if let Refusal::Drop(reason @ (DropReason::PolicyEgress | DropReason::PolicyIngress)) = refusal
@@ -42,12 +62,13 @@ impl Engine {
                     self.remember(cx, &item, deps, Action::drop(reason), Basis::Denial { era });
                 }
                 self.refuse(cx, pools, item, refusal, out);
+                Err(refusal)
             }
         }
     }
 
     /// Finds or makes the packet's connection and compiles this direction's action.
-    fn judge(&mut self, cx: Context<'_>, item: &Item, deps: &mut Deps) -> Result<(Action, Link), Refusal> {
+    pub(crate) fn judge(&mut self, cx: Context<'_>, item: &Item, deps: &mut Deps) -> Result<(Action, Link), Refusal> {
         for _ in 0..TRIES {
             *deps = Deps::default();
             cx.admit(item, deps)?;
@@ -62,7 +83,7 @@ impl Engine {
         Err(Refusal::Drop(DropReason::NoConnection))
     }
 
-    fn compile(
+    pub(crate) fn compile(
         &mut self,
         cx: Context<'_>,
         item: &Item,
@@ -100,7 +121,7 @@ impl Engine {
     }
 
     /// The connection that the packet belongs to, if there is one that still holds.
-    fn known(&mut self, cx: Context<'_>, item: &Item, deps: &mut Deps) -> Result<Option<Found>, Refusal> {
+    pub(crate) fn known(&mut self, cx: Context<'_>, item: &Item, deps: &mut Deps) -> Result<Option<Found>, Refusal> {
         let tuple = item.parsed.tuple;
         let Some((id, record, direction)) = self.shared.connections.lookup(&tuple) else {
             return Ok(None);

@@ -6,6 +6,7 @@ pub mod memory;
 pub mod netns;
 pub mod pcap;
 pub mod ready;
+pub mod reassembled;
 pub mod tap;
 pub mod xdp;
 

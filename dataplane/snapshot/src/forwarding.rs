@@ -130,6 +130,14 @@ impl Forwarding {
         self.adjacencies.get(index.0 as usize)?.as_ref()
     }
 
+    /// All resolved adjacencies.
+    pub fn adjacencies(&self) -> impl Iterator<Item = (AdjacencyIndex, &Adjacency)> {
+        self.adjacencies
+            .iter()
+            .enumerate()
+            .filter_map(|(i, a)| Some((AdjacencyIndex(i as u32), a.as_ref()?)))
+    }
+
     /// Which node sends tunnel packets from this outer address.
     #[inline]
     pub fn tunnel_source(&self, outer: Addr) -> Option<(PeerSlot, &Peer)> {

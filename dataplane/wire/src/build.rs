@@ -48,7 +48,7 @@ impl Headers {
     }
 
     /// `v4_total`: 20 and the bytes behind the IP header.
-    fn write_head(&self, head: &mut [u8], v4_total: u16) {
+    pub(crate) fn write_head(&self, head: &mut [u8], v4_total: u16) {
         head[..6].copy_from_slice(&self.eth_dst.0);
         head[6..12].copy_from_slice(&self.eth_src.0);
         let ip = &mut head[12..];

@@ -55,7 +55,7 @@ drop_reasons! {
         => "Nothing: a pod's questions about itself look like this.";
     Multicast = 11, Expected, "multicast": "multicast, which is not forwarded"
         => "Nothing, unless an application needs multicast between pods, which Kubernetes does not promise.";
-    FragmentUnsupported = 12, Unsupported, "fragment_unsupported": "IP fragment where only whole packets are handled"
+    FragmentUnsupported = 12, Unsupported, "fragment_unsupported": "IP fragment of what is handled whole only: ICMP errors, neighbour discovery, SCTP whose ports change, outer packets of tunnels"
         => "Let the sender use smaller datagrams (for DNS, an EDNS buffer of 1232 bytes), or TCP.";
     Ipv6ExtensionUnsupported = 13, Unsupported, "ipv6_extension_unsupported": "more IPv6 extension headers than any sender has a use for"
         => "Find the sender with `sluice drops`: more than eight headers in one packet are a test or an attack.";
@@ -159,6 +159,16 @@ drop_reasons! {
         => "Nothing: a pod's addresses and routes come from the agent; its kernel asks all the same.";
     RogueRouter = 62, Sender, "rogue_router": "router advertisement or ICMP redirect: only the node is a router to pods"
         => "Find the sender with `sluice drops`: a router daemon runs in a pod, or somebody tries to take traffic over.";
+    FragmentTiny = 63, Sender, "fragment_tiny": "first fragment without the whole transport header, or one that could overwrite it (RFC 1858, RFC 3128, RFC 7112)"
+        => "Find the sender with `sluice drops`: no kernel cuts packets so small.";
+    FragmentOverlap = 64, Sender, "fragment_overlap": "fragment that its packet already has, or that contradicts others of its packet (RFC 5722)"
+        => "Few are repetitions by the network; for more, find the sender with `sluice drops`.";
+    FragmentNoFirst = 65, Sender, "fragment_no_first": "later fragment whose first one did not come in time"
+        => "Look for what loses packets on the way here; where that is normal, let the sender use smaller datagrams.";
+    FragmentTableFull = 66, Capacity, "fragment_table_full": "too many fragmented packets, or fragments of one, are under way for the port or in all"
+        => "Let the port's sender use datagrams that fit the MTU; a port has room for 512 fragmented packets at once.";
+    PathMtuNoted = 67, Expected, "path_mtu_noted": "told how large packets of a tunnel may be on their way, which was noted"
+        => "Nothing: senders are told the smaller size for ten minutes; a larger MTU between the nodes avoids it.";
 }
 
 #[cfg(test)]

@@ -50,6 +50,19 @@ impl IcmpError {
     }
 }
 
+/// The MTU that the error `p` in `frame` tells of a packet that was too big; `None` for other errors, and where a router before
+/// RFC 1191 left it out.
+pub fn told_mtu(frame: &[u8], p: &Parsed) -> Option<u32> {
+    let Kind::IcmpError { .. } = p.kind else { return None };
+    let header = frame.get(usize::from(p.l4)..)?.first_chunk::<8>()?;
+    let mtu = match (p.v6, header[0], header[1]) {
+        (false, 3, 4) => u32::from(u16::from_be_bytes([header[6], header[7]])),
+        (true, 2, _) => u32::from_be_bytes([header[4], header[5], header[6], header[7]]),
+        _ => return None,
+    };
+    (mtu > 0).then_some(mtu)
+}
+
 /// Longest error packet in IPv4 (RFC 1812 section 4.3.2.3), IP header included.
 const LONGEST_V4: usize = 576;
 /// Longest error packet in IPv6, the minimum MTU (RFC 4443 section 2.4c).

@@ -20,6 +20,7 @@ mod probe;
 mod reset;
 pub mod rewrite;
 mod segment;
+pub mod udp;
 
 pub use addr::{Addr, MacAddr};
 pub use arp::{Arp, ArpOp};

@@ -21,7 +21,9 @@ impl ConnectionTable {
     /// Whether this connection is still the one in its place.
     #[inline]
     pub fn is_current(&self, id: RecordId) -> bool {
-        self.records.life(id.index).is_some_and(|life| life.incarnation == id.incarnation)
+        self.records
+            .life(id.index)
+            .is_some_and(|life| life.incarnation == id.incarnation)
     }
 
     /// What a packet that knows its connection must know of it: one read.

@@ -77,29 +77,59 @@ fn an_endpoints_own_error_comes_in_the_services_name() {
     }
 }
 
+/// Client outside, endpoint here or on another node, path too small on the way back to the client.
 #[test]
-fn an_error_about_a_reply_goes_back_through_the_tunnel() {
-    let v4 = true;
-    let mut world = World::new();
-    world.serve(&[REMOTE]);
-    let mut bench = Bench::with(world, 1);
-    let request = Packet::udp((OUTSIDE.addr(v4), 1000), (NODE.addr(v4), NODE_PORT));
-    let source = source_of(&bench.outside_sends(&request), 50);
-    let seen = request.clone().from(source).to((REMOTE.addr(v4), 8080));
-    let answered = request.reply().hop();
-    expect_outside(&bench.tunnel_sends(&seen.reply()), answered.clone());
-    let router = Addr::v4([198, 51, 100, 9]);
-    let error = too_big(v4, router, NODE.addr(v4), &answered);
-    let want = too_big(v4, router, REMOTE.addr(v4), &seen.reply().hop());
-    // It takes the way of the flow that it is about.
-    let flow = seen.reply().reply().from((NODE.addr(v4), 0)).tuple();
-    let sent = bench.outside_sends(&error);
-    let leaving = sluice_wire::Tuple {
-        src: source.0,
-        sport: source.1,
-        ..flow
-    };
-    assert_eq!(sent[0].bytes, in_tunnel(want.hop(), &leaving, &sent[0].bytes));
+fn an_error_about_a_services_answer_reaches_the_endpoint() {
+    for v4 in [true, false] {
+        for by in [B, REMOTE] {
+            let mut world = World::new();
+            world.serve(&[by]);
+            let mut bench = Bench::with(world, 1);
+            let request = Packet::udp((OUTSIDE.addr(v4), 1000), (NODE.addr(v4), NODE_PORT));
+            let overhead = if v4 { 50 } else { 70 };
+            let source = source_of(&bench.outside_sends(&request), if by == B { 0 } else { overhead });
+            let seen = request.clone().from(source).to((by.addr(v4), 8080));
+            let answered = request.reply().hop();
+            let sent = match by {
+                B => bench.pod_sends(B, &seen.reply()),
+                _ => bench.tunnel_sends(&seen.reply()),
+            };
+            expect_outside(&sent, answered.clone());
+            let router = if v4 {
+                Addr::v4([198, 51, 100, 9])
+            } else {
+                Addr::v6([0x20; 16])
+            };
+            let error = too_big(v4, router, NODE.addr(v4), &answered);
+            let sent = bench.outside_sends(&error);
+            if by == B {
+                let want = too_big(v4, router, B.addr(v4), &seen.reply().hop());
+                expect_at_pod(&sent, B, want.hop());
+                continue;
+            }
+            // The other node lets only our own addresses in.
+            let want = too_big(v4, source.0, REMOTE.addr(v4), &seen.reply().hop());
+            let flow = seen.tuple();
+            assert_eq!(sent[0].bytes, in_tunnel(want.hop(), &flow, &sent[0].bytes));
+        }
+    }
+}
+
+#[test]
+fn an_error_from_another_nodes_outside_reaches_the_endpoint_here() {
+    for v4 in [true, false] {
+        let mut bench = Bench::new();
+        // The other node's base address, which it masquerades to.
+        let base = if v4 {
+            Addr::v4([10, 244, 2, 0])
+        } else {
+            super::world::prefix("fd00:244:0:2::/64").base()
+        };
+        let seen = Packet::udp((base, 40_001), (A.addr(v4), 8080));
+        assert_eq!(bench.tunnel_sends(&seen).len(), 1);
+        let error = too_big(v4, base, A.addr(v4), &seen.reply().hop());
+        expect_at_pod(&bench.tunnel_sends(&error), A, error.hop());
+    }
 }
 
 #[test]

@@ -3,12 +3,15 @@
 mod bench;
 mod hand_made;
 mod packet;
+mod pieces;
 mod world;
 
 mod any_worker;
 mod churn;
 mod connections;
 mod endpoint_first;
+mod fragmentation;
+mod fragments;
 mod hard_packets;
 mod hashes;
 mod host_corners;
@@ -17,6 +20,7 @@ mod limits;
 mod neighbours;
 mod no_allocation;
 mod outside;
+mod path_mtu;
 mod pods;
 mod policy;
 mod properties;

@@ -138,3 +138,39 @@ fn a_syn_announces_no_more_than_the_tunnel_takes() {
         }
     }
 }
+
+#[test]
+fn outer_ipv4_may_be_fragmented_and_each_packet_has_a_new_id() {
+    let mut bench = Bench::new();
+    let mut packet = Packet::udp((A.addr(true), 1000), (REMOTE.addr(true), 2000));
+    let mut ids = std::collections::BTreeSet::new();
+    for dont_fragment in [true, false] {
+        packet.dont_fragment = dont_fragment;
+        for _ in 0..100 {
+            let outer = &bench.pod_sends(A, &packet)[0].bytes[14..34];
+            assert_eq!(
+                outer[6..8],
+                [0, 0],
+                "neither DF, whatever the inner packet says, nor a fragment"
+            );
+            ids.insert([outer[4], outer[5]]);
+        }
+    }
+    assert_eq!(ids.len(), 200);
+}
+
+#[test]
+fn outer_ipv6_has_a_valid_checksum() {
+    let mut bench = Bench::new();
+    for len in 0..64 {
+        let packet = Packet::udp((A.addr(false), 1000), (REMOTE.addr(false), 2000)).with(vec![len; len.into()]);
+        for _ in 0..2 {
+            let sent = bench.pod_sends(A, &packet);
+            let Ok(sluice_wire::Packet::Ip(outer)) = sluice_wire::parse(&sent[0].bytes) else {
+                panic!("no IP packet");
+            };
+            assert!(outer.v6 && sent[0].bytes[60..62] != [0, 0]);
+            assert!(sluice_wire::checksum::verify_transport(&sent[0].bytes, &outer));
+        }
+    }
+}

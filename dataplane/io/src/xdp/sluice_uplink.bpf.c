@@ -11,6 +11,9 @@
 #define be16(x) __builtin_bswap16(x)
 
 static void *(*const map_lookup)(void *map, const void *key) = (void *)BPF_FUNC_map_lookup_elem;
+static long (*const map_update)(void *map, const void *key, const void *value, __u64 flags) = (void *)BPF_FUNC_map_update_elem;
+static long (*const map_delete)(void *map, const void *key) = (void *)BPF_FUNC_map_delete_elem;
+static __u64 (*const time_ns)(void) = (void *)BPF_FUNC_ktime_get_ns;
 static long (*const redirect_map)(void *map, __u64 key, __u64 flags) = (void *)BPF_FUNC_redirect_map;
 
 // IPv4 as ::ffff:a.b.c.d, as in the Rust type of that name.
@@ -72,6 +75,23 @@ struct {
     __type(value, __u64);
 } ports SEC(".maps");
 
+// What fragments of one packet share; the protocol is 0 in IPv6, where only the first one's counts.
+struct packet {
+    struct addr src, dst;
+    __u32 id, proto;
+};
+
+// When the first fragment of a packet of ours came: the later ones have no ports to know them by.
+struct {
+    __uint(type, BPF_MAP_TYPE_LRU_HASH);
+    __uint(max_entries, 16384);
+    __type(key, struct packet);
+    __type(value, __u64);
+} fragments SEC(".maps");
+
+// As long as the packet path knows them.
+#define FRAGMENT_LIFE_NS 30000000000ull
+
 const volatile __u16 tunnel_port = 8472;
 
 enum { ICMP4 = 1, TCP = 6, UDP = 17, ICMP6 = 58, SCTP = 132 };
@@ -98,7 +118,7 @@ struct ipv6 {
 struct extension {
     __u8 next, len;
     __be16 fragment;
-    __u8 rest[4];
+    __u32 id;
 } __attribute__((packed));
 
 struct two_ports {
@@ -157,6 +177,14 @@ INLINE int our_quote(const struct addr *dst, int node, int v6, void *at, void *e
         src = ip->src;
         proto = ip->next;
         l4 = ip + 1;
+        // A sender of large datagrams hears of its path by what is said about their first fragments.
+        if (proto == FRAGMENT) {
+            struct extension *header = l4;
+            if ((void *)(header + 1) > end || header->fragment & be16(0xfff8))
+                return 0;
+            proto = header->next;
+            l4 = header + 1;
+        }
     } else {
         struct ipv4 *ip = at;
         if ((void *)(ip + 1) > end || ip->version_len >> 4 != 4)
@@ -185,8 +213,14 @@ INLINE int our_quote(const struct addr *dst, int node, int v6, void *at, void *e
     return our_end(&src, node, p->src, proto, k);
 }
 
+// Which piece of a packet a frame is. `is` also holds for one that is the whole.
+struct piece {
+    int is, more, later;
+    __u32 id;
+};
+
 // Where the transport header of an IPv6 packet begins, and which it is; 0 for fragments but the first.
-INLINE void *behind_extensions(void *at, void *end, __u8 *next, int *fragment) {
+INLINE void *behind_extensions(void *at, void *end, __u8 *next, struct piece *piece) {
     for (int i = 0; i < MOST_EXTENSIONS; i++) {
         if (*next != HOP_BY_HOP && *next != ROUTING && *next != FRAGMENT && *next != DESTINATION)
             return at;
@@ -194,9 +228,12 @@ INLINE void *behind_extensions(void *at, void *end, __u8 *next, int *fragment) {
         if ((void *)(header + 1) > end)
             return 0;
         if (*next == FRAGMENT) {
-            if (header->fragment & be16(0xfff8))
+            piece->is = 1;
+            piece->more = (header->fragment & be16(1)) != 0;
+            piece->later = (header->fragment & be16(0xfff8)) != 0;
+            piece->id = header->id;
+            if (piece->later)
                 return 0;
-            *fragment = 1;
             at += sizeof(*header);
         } else {
             at += (header->len + 1) * 8;
@@ -228,9 +265,25 @@ INLINE int ours(const struct addr *dst, int v6, __u8 proto, int fragment, void *
     if (l4 + least > end)
         return 0;
     struct two_ports *p = l4;
+    // The kernel puts fragmented tunnel packets together and hands them to a socket of ours.
     if (node && proto == UDP && p->dst == be16(tunnel_port))
-        return 1;
+        return !fragment;
     return our_end(dst, node, p->dst, proto, k);
+}
+
+// Whether a piece of a packet goes the way of its first one. What comes before it, or when it is long forgotten, does not.
+INLINE int follow(const struct packet *packet, const struct piece *piece, int take) {
+    __u64 now = time_ns();
+    if (piece->later) {
+        __u64 *since = take ? 0 : map_lookup(&fragments, packet);
+        return take || (since && now - *since < FRAGMENT_LIFE_NS);
+    }
+    // The same identification may have been that of another packet before.
+    if (take)
+        map_update(&fragments, packet, &now, BPF_ANY);
+    else
+        map_delete(&fragments, packet);
+    return take;
 }
 
 SEC("xdp.frags") int sluice_uplink(struct xdp_md *ctx) {
@@ -238,10 +291,11 @@ SEC("xdp.frags") int sluice_uplink(struct xdp_md *ctx) {
     __be16 *ether_type = data + 12;
     if (data + 14 > end)
         return XDP_PASS;
-    struct addr dst;
+    struct packet packet = {};
+    struct piece piece = {};
     void *l4;
     __u8 proto;
-    int v6, fragment;
+    int v6;
     if (*ether_type == be16(0x0800)) {
         struct ipv4 *ip = data + 14;
         if ((void *)(ip + 1) > end || ip->version_len >> 4 != 4)
@@ -249,26 +303,34 @@ SEC("xdp.frags") int sluice_uplink(struct xdp_md *ctx) {
         __u32 len = (ip->version_len & 15) * 4;
         if (len < sizeof(*ip) || be16(ip->len) < len)
             return XDP_PASS;
-        dst = mapped(ip->dst);
+        packet.src = mapped(ip->src);
+        packet.dst = mapped(ip->dst);
         v6 = 0;
         proto = ip->proto;
-        fragment = (ip->fragment & be16(0x3fff)) != 0;
-        l4 = ip->fragment & be16(0x1fff) ? 0 : (void *)ip + len;
+        packet.proto = proto;
+        piece.later = (ip->fragment & be16(0x1fff)) != 0;
+        piece.more = (ip->fragment & be16(0x2000)) != 0;
+        piece.is = piece.later || piece.more;
+        piece.id = ip->id;
+        l4 = piece.later ? 0 : (void *)ip + len;
     } else if (*ether_type == be16(0x86dd)) {
         struct ipv6 *ip = data + 14;
         if ((void *)(ip + 1) > end || ip->version >> 4 != 6)
             return XDP_PASS;
-        dst = ip->dst;
+        packet.src = ip->src;
+        packet.dst = ip->dst;
         v6 = 1;
         proto = ip->next;
-        fragment = 0;
-        l4 = behind_extensions(ip + 1, end, &proto, &fragment);
+        l4 = behind_extensions(ip + 1, end, &proto, &piece);
     } else {
         return XDP_PASS;
     }
-    // A host that forwards would carry them to the pods as its own: only tunnels and services lead there. Later fragments
-    // pass, but go nowhere: without the first, which is taken, the kernel has nothing to answer.
-    int take = is_pod(&dst) || (l4 && ours(&dst, v6, proto, fragment, l4, end));
+    // A host that forwards would carry them to the pods as its own: only tunnels and services lead there.
+    int take = is_pod(&packet.dst) || (l4 && ours(&packet.dst, v6, proto, piece.is, l4, end));
+    if (piece.more || piece.later) {
+        packet.id = piece.id;
+        take = follow(&packet, &piece, take);
+    }
     // Without a live socket on this queue what is ours is dropped: the kernel would answer with a reset.
     return take ? redirect_map(&xsks, ctx->rx_queue_index, XDP_DROP) : XDP_PASS;
 }

@@ -1,5 +1,6 @@
 //! The program in the kernel against a slow twin in Rust, by test runs of single frames; and its life over restarts.
 
+use super::twin::{Twin, half, twin};
 use super::*;
 use crate::afxdp::Attach;
 use crate::testing::{Namespace, until};
@@ -9,15 +10,15 @@ use proptest::test_runner::TestRunner;
 use sluice_wire::{Addr, Proto};
 use std::path::Path;
 
-const TUNNEL: u16 = 8472;
-const NODE4: Addr = Addr::v4([192, 0, 2, 11]);
-const NODE6: Addr = Addr::v6([0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x11]);
-const SERVICE4: Addr = Addr::v4([203, 0, 113, 5]);
-const SERVICE6: Addr = Addr::v6([0xfd, 0, 0, 0x96, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x0a]);
+pub(super) const TUNNEL: u16 = 8472;
+pub(super) const NODE4: Addr = Addr::v4([192, 0, 2, 11]);
+pub(super) const NODE6: Addr = Addr::v6([0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x11]);
+pub(super) const SERVICE4: Addr = Addr::v4([203, 0, 113, 5]);
+pub(super) const SERVICE6: Addr = Addr::v6([0xfd, 0, 0, 0x96, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x0a]);
 const OTHER4: Addr = Addr::v4([198, 51, 100, 7]);
 const OTHER6: Addr = Addr::v6([0xfd, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7]);
-const POD4: Addr = Addr::v4([10, 244, 9, 7]);
-const POD6: Addr = Addr::v6([0xfd, 0, 2, 0x44, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7]);
+pub(super) const POD4: Addr = Addr::v4([10, 244, 9, 7]);
+pub(super) const POD6: Addr = Addr::v6([0xfd, 0, 2, 0x44, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7]);
 /// 10.244.0.0/16 and fd00:244::/32.
 const RANGES: [(Addr, u8); 2] = [
     (Addr::v4([10, 244, 0, 0]), 112),
@@ -63,118 +64,6 @@ fn verdict(steering: &mut Steering, frame: &[u8]) -> u32 {
     steering.program().test_run(options).unwrap().return_value
 }
 
-/// Whether a frame is ours by the list in the module's documentation, written down again without any cleverness.
-fn twin(frame: &[u8]) -> bool {
-    twin_parts(frame).unwrap_or(false)
-}
-
-fn owned(node: bool, addr: Addr, proto: u8, port: u16) -> bool {
-    let service = [(SERVICE4, 6, 80), (SERVICE6, 17, 53), (NODE4, 132, 5000)].contains(&(addr, proto, port));
-    let local = [
-        (6, 30_080),
-        (17, 30_053),
-        (132, 30_132),
-        (6, 40_001),
-        (17, 40_002),
-        (132, 40_003),
-    ];
-    service || node && local.contains(&(proto, port))
-}
-
-fn half(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
-}
-
-/// Source, destination, protocol, what follows: nothing in later fragments. Quoted packets are looked at less closely.
-type Parts<'a> = (Addr, Addr, u8, Option<&'a [u8]>);
-
-fn packet(v6: bool, bytes: &[u8], quoted: bool) -> Option<Parts<'_>> {
-    if v6 {
-        let header = bytes.get(..40).filter(|h| h[0] >> 4 == 6)?;
-        let addr = |at: usize| Addr::v6(header[at..at + 16].try_into().unwrap());
-        let (proto, rest) = if quoted {
-            (header[6], Some(&bytes[40..]))
-        } else {
-            extensions(header[6], &bytes[40..], 8).map_or((0, None), |(proto, rest)| (proto, Some(rest)))
-        };
-        return Some((addr(8), addr(24), proto, rest));
-    }
-    let header = bytes.get(..20).filter(|h| h[0] >> 4 == 4)?;
-    let len = usize::from(header[0] & 15) * 4;
-    let addr = |at: usize| Addr::v4(header[at..at + 4].try_into().unwrap());
-    if len < 20 || !quoted && usize::from(half(header, 2)?) < len {
-        return None;
-    }
-    let rest = bytes.get(len..).filter(|_| half(header, 6).unwrap() & 0x1fff == 0);
-    Some((addr(12), addr(16), header[9], rest))
-}
-
-fn extensions(next: u8, bytes: &[u8], most: usize) -> Option<(u8, &[u8])> {
-    let len = match next {
-        _ if most == 0 => return None,
-        44 if half(bytes, 2)? & 0xfff8 != 0 => return None,
-        44 => 8,
-        0 | 43 | 60 => usize::from(*bytes.get(1)?) * 8 + 8,
-        _ => return Some((next, bytes)),
-    };
-    bytes.get(..8)?;
-    extensions(bytes[0], bytes.get(len..).unwrap_or_default(), most - 1)
-}
-
-fn is_fragment(v6: bool, packet: &[u8]) -> bool {
-    if !v6 {
-        return half(packet, 6).unwrap() & 0x3fff != 0;
-    }
-    let (mut next, mut at) = (packet[6], 40);
-    while [0, 43, 60].contains(&next) {
-        (next, at) = (packet[at], at + usize::from(packet[at + 1]) * 8 + 8);
-    }
-    next == 44
-}
-
-fn twin_parts(frame: &[u8]) -> Option<bool> {
-    let v6 = match half(frame, 12)? {
-        0x0800 => false,
-        0x86dd => true,
-        _ => return None,
-    };
-    let (_, dst, proto, l4) = packet(v6, frame.get(14..)?, false)?;
-    let pods: &[u8] = if v6 { &POD6.octets()[..4] } else { &POD4.octets()[..14] };
-    if dst.octets().starts_with(pods) {
-        return Some(true);
-    }
-    let l4 = l4?;
-    let node = dst == NODE4 || dst == NODE6;
-    let (icmp, reply, request, echo) = if v6 { (58, 129, 128, 78) } else { (1, 0, 8, 77) };
-    if proto == icmp {
-        let header = l4.get(..8)?;
-        if header[0] == reply {
-            return Some(node && half(header, 4)? == echo);
-        }
-        let error = if v6 {
-            (1..=4).contains(&header[0])
-        } else {
-            [3, 11, 12].contains(&header[0])
-        };
-        let (src, _, proto, l4) = packet(v6, &l4[8..], true).filter(|_| error)?;
-        let first = l4?.get(..8).filter(|_| src == dst)?;
-        if proto == icmp {
-            return Some(node && first[0] == request && half(first, 4)? == echo);
-        }
-        return Some(node && proto == 17 && half(first, 2)? == TUNNEL || owned(node, src, proto, half(first, 0)?));
-    }
-    let least = match proto {
-        6 | 17 | 132 if is_fragment(v6, &frame[14..]) => 8,
-        6 => 20,
-        17 => 8,
-        132 => 12,
-        _ => return None,
-    };
-    let header = l4.get(..least)?;
-    let port = half(header, 2)?;
-    Some(node && proto == 17 && port == TUNNEL || owned(node, dst, proto, port))
-}
-
 fn ip(src: Addr, dst: Addr, proto: u8, payload: &[u8]) -> Vec<u8> {
     let mut out;
     if dst.is_v4() {
@@ -218,6 +107,16 @@ fn error(kind: u8, dst: Addr, quoted_src: Addr, proto: u8, ports: (u16, u16)) ->
     let (far, own) = if dst.is_v4() { (OTHER4, 1) } else { (OTHER6, 58) };
     let quoted = ip(quoted_src, far, proto, &l4(ports.0, ports.1)[..8]);
     ether(&ip(far, dst, own, &icmp(kind, 0, &quoted)))
+}
+
+/// The beginning of a masqueraded fragment at this offset.
+fn quoted_fragment(offset: u8) -> Vec<u8> {
+    ip(
+        NODE6,
+        OTHER6,
+        44,
+        &[&[17, 0, 0, offset | 1, 0, 0, 0, 9], &l4(40_002, 53)[..8]].concat(),
+    )
 }
 
 #[test]
@@ -273,7 +172,7 @@ fn each_class_is_ours_and_its_neighbours_are_the_kernels() {
         ("a pod over IPv6", to(POD6, 17, 9)),
         ("a pod's ping", reply(8, 1, POD4, 1)),
         ("later fragment for a pod", later(to(POD4, 6, 22))),
-        ("first fragment", fragment(to(NODE4, 17, TUNNEL))),
+        ("first fragment", fragment(to(NODE4, 17, 40_002))),
         (
             "first fragment with eight bytes of TCP",
             fragment(ether(&ip(OTHER4, NODE4, 6, &l4(1, 40_001)[..8]))),
@@ -281,7 +180,11 @@ fn each_class_is_ours_and_its_neighbours_are_the_kernels() {
         ("hop-by-hop options", extended(0, [17, 0, 0, 0, 0, 0, 0, 0], &tunnelled)),
         (
             "first fragment over IPv6",
-            extended(44, [17, 0, 0, 1, 0, 0, 0, 9], &tunnelled),
+            extended(44, [17, 0, 0, 1, 0, 0, 0, 9], &l4(1, 40_002)),
+        ),
+        (
+            "too big for a first fragment",
+            ether(&ip(OTHER6, NODE6, 58, &icmp(2, 0, &quoted_fragment(0)))),
         ),
         (
             "error about a masqueraded flow",
@@ -316,10 +219,19 @@ fn each_class_is_ours_and_its_neighbours_are_the_kernels() {
             error(3, NODE4, OTHER4, 17, (1, TUNNEL)),
         ),
         ("redirect", error(5, NODE4, NODE4, 17, (1, TUNNEL))),
-        ("later fragment", later(to(NODE4, 17, TUNNEL))),
+        ("later fragment of nobody knows what", later(to(NODE4, 132, 40_003))),
+        ("first fragment for the tunnel", fragment(to(NODE4, 17, TUNNEL))),
         (
-            "later fragment over IPv6",
-            extended(44, [17, 0, 0, 9, 0, 0, 0, 9], &tunnelled),
+            "first fragment for the tunnel over IPv6",
+            extended(44, [17, 0, 0, 1, 0, 0, 0, 8], &tunnelled),
+        ),
+        (
+            "error about a later fragment",
+            ether(&ip(OTHER6, NODE6, 58, &icmp(2, 0, &quoted_fragment(8)))),
+        ),
+        (
+            "later fragment of nobody knows what over IPv6",
+            extended(44, [17, 0, 0, 9, 0, 0, 0, 7], &tunnelled),
         ),
         ("extension headers without end", many),
         ("VLAN tag", tagged),
@@ -371,6 +283,8 @@ fn any_frame() -> impl Strategy<Value = Vec<u8>> {
         );
         let mutation = prop::option::of((12usize..100, any::<u8>()));
         let cut = prop::option::weighted(0.2, 14usize..110);
+        // Few packets, so that fragments meet.
+        let piece = prop::option::weighted(0.5, (0u8..2, prop::sample::select(vec![0u8, 1, 1, 4]), any::<bool>()));
         (
             quoted,
             addr(v6),
@@ -380,10 +294,10 @@ fn any_frame() -> impl Strategy<Value = Vec<u8>> {
             port(),
             any::<bool>(),
             mutation,
-            cut,
+            (cut, piece),
         )
             .prop_map(
-                move |((qs, qd, qp, q1, q2, qk), dst, proto, kind, p1, p2, nested, mutation, cut)| {
+                move |((qs, qd, qp, q1, q2, qk), dst, proto, kind, p1, p2, nested, mutation, (cut, piece))| {
                     let src = if v6 { OTHER6 } else { OTHER4 };
                     let own = if v6 { 58 } else { 1 };
                     let inner = if qp == own { icmp(qk, q1, &[]) } else { l4(q1, q2) };
@@ -393,7 +307,17 @@ fn any_frame() -> impl Strategy<Value = Vec<u8>> {
                     } else {
                         l4(p1, p2)
                     };
-                    let mut frame = ether(&ip(src, dst, if nested { own } else { proto }, &payload));
+                    let proto = if nested { own } else { proto };
+                    let mut frame = match piece {
+                        Some((id, at, more)) if v6 => {
+                            let header = [proto, 0, 0, at << 3 | u8::from(more), 0, 0, 0, id];
+                            ether(&ip(src, dst, 44, &[&header, payload.as_slice()].concat()))
+                        }
+                        _ => ether(&ip(src, dst, proto, &payload)),
+                    };
+                    if let (Some((id, at, more)), false) = (piece, v6) {
+                        frame[18..22].copy_from_slice(&[0, id, u8::from(more) << 5, at]);
+                    }
                     if let Some((at, value)) = mutation
                         && let Some(byte) = frame.get_mut(at)
                     {
@@ -406,12 +330,22 @@ fn any_frame() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// The frame as a later fragment of the same packet, where its headers make it one.
+fn later_of(mut frame: Vec<u8>) -> Vec<u8> {
+    match (half(&frame, 12), frame.get(20)) {
+        (Some(0x0800), _) if frame.len() >= 22 => frame[21] = 9,
+        (Some(0x86dd), Some(44)) if frame.len() >= 58 => frame[57] = 73,
+        _ => {}
+    }
+    frame
+}
+
 #[test]
 fn the_program_agrees_with_its_twin() {
     let mut steering = filled();
-    let mut ours = 0;
-    let steering = std::cell::RefCell::new(&mut steering);
-    let ours = std::cell::RefCell::new(&mut ours);
+    let (mut ours, mut followed) = (0, 0);
+    let mut remembering = Twin::default();
+    let state = std::cell::RefCell::new((&mut steering, &mut remembering, &mut ours, &mut followed));
     let config = ProptestConfig {
         cases: 4000,
         failure_persistence: None,
@@ -419,17 +353,51 @@ fn the_program_agrees_with_its_twin() {
     };
     TestRunner::new(config)
         .run(&any_frame(), |frame| {
-            let want = if twin(&frame) { XDP_DROP } else { XDP_PASS };
-            **ours.borrow_mut() += u32::from(want == XDP_DROP);
-            prop_assert_eq!(verdict(&mut steering.borrow_mut(), &frame), want);
+            let (steering, remembering, ours, followed) = &mut *state.borrow_mut();
+            for frame in [frame.clone(), later_of(frame)] {
+                let take = remembering.takes(&frame);
+                **ours += u32::from(take);
+                **followed += u32::from(take && !twin(&frame));
+                let want = if take { XDP_DROP } else { XDP_PASS };
+                prop_assert_eq!(verdict(steering, &frame), want);
+            }
             Ok(())
         })
         .unwrap();
     assert!(
-        **ours.borrow() > 100,
-        "the generator hardly reaches what is ours: {} of 4000",
-        ours.borrow()
+        ours > 100 && followed > 30,
+        "the generator hardly reaches what is ours: {ours} of 8000, {followed} of them later fragments"
     );
+}
+
+#[test]
+fn later_fragments_go_the_way_of_their_first() {
+    let mut steering = filled();
+    let mut is = |frame: &[u8]| verdict(&mut steering, frame) == XDP_DROP;
+    let v4 = |port: u16, id: u8, field: [u8; 2]| {
+        let mut frame = to(NODE4, 17, port);
+        frame[18..22].copy_from_slice(&[0, id, field[0], field[1]]);
+        frame
+    };
+    let v6 = |port: u16, id: u8, field: u8| {
+        let packet = [&[17, 0, 0, field, 0, 0, 0, id], l4(1, port).as_slice()].concat();
+        ether(&ip(OTHER6, NODE6, 44, &packet))
+    };
+    for (first, later, other, kernels) in [
+        (
+            v4(40_002, 5, [0x20, 0]),
+            v4(0, 5, [0, 9]),
+            v4(0, 6, [0, 9]),
+            v4(53, 5, [0x20, 0]),
+        ),
+        (v6(40_002, 5, 1), v6(0, 5, 72), v6(0, 6, 72), v6(53, 5, 1)),
+    ] {
+        assert!(!is(&later), "nobody knows yet");
+        assert!(is(&first) && is(&later) && is(&later));
+        assert!(!is(&other), "of another packet");
+        // The identification comes round: a packet of the kernel's own.
+        assert!(!is(&kernels) && !is(&later));
+    }
 }
 
 #[test]

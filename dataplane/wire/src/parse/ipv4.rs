@@ -50,7 +50,7 @@ pub(super) fn parse(frame: &[u8], l3: usize) -> Result<Parsed, DropReason> {
     }
     // A second fragment at 8 bytes would overwrite the flags that the first one was judged by (RFC 3128).
     if proto == Proto::TCP && place.is_some_and(|f| f.offset == 8) {
-        return Err(malformed);
+        return Err(DropReason::FragmentTiny);
     }
     let (src, dst) = addresses(header);
     let l4 = u16::try_from(l3 + header_len).map_err(|_| malformed)?;

@@ -17,6 +17,8 @@ pub(super) struct Walk {
     pub(super) l4: usize,
     pub(super) extensions: bool,
     pub(super) fragment: Option<Fragment>,
+    /// Bytes from the IPv6 header to what the fragment header divides; 0 without one.
+    pub(super) divided: usize,
 }
 
 /// Source and destination of a header; `None` where one of them is a mapped IPv4 address, which no wire may carry.
@@ -31,12 +33,19 @@ pub(super) fn walk(packet: &[u8]) -> Result<Walk, DropReason> {
     let malformed = DropReason::Ipv6Malformed;
     let mut next = *packet.get(6).ok_or(malformed)?;
     let mut at = 40;
-    let mut fragment = None;
+    let mut fragment: Option<Fragment> = None;
+    let mut divided = 0;
     for count in 0..=MOST_EXTENSIONS {
+        // The first fragment holds all headers, or nobody could judge the packet (RFC 7112 section 5).
+        let cut_short = if fragment.is_some() {
+            DropReason::FragmentTiny
+        } else {
+            malformed
+        };
         let len = match next {
             HOP_BY_HOP if count > 0 => return Err(malformed),
             HOP_BY_HOP | DESTINATION | ROUTING | FRAGMENT => {
-                let header = packet.get(at..).and_then(|b| b.first_chunk::<8>()).ok_or(malformed)?;
+                let header = packet.get(at..).and_then(|b| b.first_chunk::<8>()).ok_or(cut_short)?;
                 // With segments left the destination field is not where the packet finally goes, so nothing that was
                 // decided by it would hold (RFC 5095 says the same of type 0).
                 if next == ROUTING && header[3] != 0 {
@@ -58,6 +67,7 @@ pub(super) fn walk(packet: &[u8]) -> Result<Walk, DropReason> {
                         offset: field & 0xfff8,
                         more: field & 1 != 0,
                     });
+                    divided = at + 8;
                 }
                 next = header[0];
                 len
@@ -68,12 +78,13 @@ pub(super) fn walk(packet: &[u8]) -> Result<Walk, DropReason> {
                     l4: at,
                     extensions: count > 0,
                     fragment,
+                    divided,
                 });
             }
         };
         at += len;
         if at > packet.len() {
-            return Err(malformed);
+            return Err(cut_short);
         }
         if fragment.is_some_and(|f| f.offset != 0) {
             return Ok(Walk {
@@ -81,6 +92,7 @@ pub(super) fn walk(packet: &[u8]) -> Result<Walk, DropReason> {
                 l4: at,
                 extensions: true,
                 fragment,
+                divided,
             });
         }
     }

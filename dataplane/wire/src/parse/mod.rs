@@ -143,6 +143,14 @@ impl Parsed {
             ipv4::fragment(packet.first_chunk()?)
         }
     }
+
+    /// Bytes of the original packet's payload in this fragment: in IPv6 all that follows the fragment header, further
+    /// extension headers among it.
+    pub fn fragment_len(&self, frame: &[u8]) -> usize {
+        let (l3, end) = (usize::from(self.l3), self.end as usize);
+        let walk = frame.get(l3..end).filter(|_| self.v6).and_then(|p| ipv6::walk(p).ok());
+        end - walk.map_or(usize::from(self.l4), |walk| l3 + walk.divided)
+    }
 }
 
 /// Parses an untagged Ethernet frame (a tagged one is [`DropReason::VlanTagged`], whatever its tag says).

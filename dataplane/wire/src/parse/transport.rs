@@ -7,7 +7,12 @@ use crate::{DropReason, Proto};
 /// family, protocol, `l4` and `fragment`.
 #[inline]
 pub(super) fn parse(segment: &[u8], parsed: &mut Parsed) -> Result<(), DropReason> {
-    let truncated = DropReason::TransportTruncated;
+    // Without the header in the first fragment nobody could judge the packet (RFC 1858 section 3, RFC 7112 section 5).
+    let truncated = if parsed.fragment {
+        DropReason::FragmentTiny
+    } else {
+        DropReason::TransportTruncated
+    };
     let header_len = match (parsed.tuple.proto, parsed.v6) {
         (Proto::TCP, _) => {
             let header = segment.first_chunk::<20>().ok_or(truncated)?;

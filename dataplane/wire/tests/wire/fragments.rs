@@ -53,6 +53,7 @@ fn the_first_has_ports_and_the_others_have_none() {
             })
         );
         assert_eq!((p.tuple.proto.0, p.payload), (17, p.l4));
+        assert_eq!(p.fragment_len(&frame), frame.len() - usize::from(p.l4));
     }
 }
 
@@ -66,11 +67,56 @@ fn a_whole_packet_has_no_place() {
 
 #[test]
 fn a_fragment_over_the_tcp_flags_is_refused() {
-    assert_eq!(parse(&v4(L4::Tcp, 0x2001)), Err(DropReason::Ipv4Malformed));
+    assert_eq!(parse(&v4(L4::Tcp, 0x2001)), Err(DropReason::FragmentTiny));
     assert!(
         parse(&v4(L4::Udp, 0x2001)).is_ok(),
         "only TCP is judged by what lies there"
     );
+}
+
+#[test]
+fn a_first_fragment_without_its_whole_transport_header_is_refused() {
+    for (frame, whole) in [
+        (v4(L4::Tcp, 0x2000), 34 + 20),
+        (v4(L4::Udp, 0x2000), 34 + 8),
+        (v6(1), 62 + 8),
+    ] {
+        let cut = |len: usize| {
+            let mut frame = frame.clone();
+            frame.truncate(len);
+            if frame[14] >> 4 == 4 {
+                frame[16..18].copy_from_slice(&((len - 14) as u16).to_be_bytes());
+                fix_ipv4(&mut frame);
+            } else {
+                frame[18..20].copy_from_slice(&((len - 54) as u16).to_be_bytes());
+            }
+            frame
+        };
+        assert!(parse(&cut(whole)).is_ok());
+        assert_eq!(parse(&cut(whole - 1)), Err(DropReason::FragmentTiny));
+    }
+}
+
+#[test]
+fn a_first_fragment_without_all_its_extension_headers_is_refused() {
+    let mut frame = v6(1);
+    frame[54] = 60;
+    let mut whole = frame.clone();
+    whole.splice(62..62, [17, 0, 1, 4, 0, 0, 0, 0]);
+    whole[19] += 8;
+    assert!(parse(&whole).is_ok());
+    // Options behind the fragment header are divided like the rest.
+    assert_eq!(ip(&whole).fragment_len(&whole), whole.len() - 62);
+    assert_eq!(ip(&whole).l4, 70);
+    let options = |len: u8, cut: usize| {
+        let mut frame = whole.clone();
+        frame[63] = len;
+        frame.truncate(cut);
+        frame[18..20].copy_from_slice(&((cut - 54) as u16).to_be_bytes());
+        parse(&frame)
+    };
+    assert_eq!(options(0, 62), Err(DropReason::FragmentTiny), "their first eight bytes");
+    assert_eq!(options(1, 77), Err(DropReason::FragmentTiny), "their end");
 }
 
 #[test]

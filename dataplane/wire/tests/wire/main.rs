@@ -12,3 +12,4 @@ mod quoted;
 mod rewrite;
 mod sample;
 mod segment;
+mod udp;

@@ -179,3 +179,37 @@ impl Conversation {
         }
     }
 }
+
+/// Who answers a datagram of `size` bytes, which has to come back whole. One that is lost is sent again: senders learn what
+/// fits from their losses.
+pub(crate) fn large_datagram(from: &Place<'_>, to: (IpAddr, u16), size: usize) -> String {
+    let text: Vec<u8> = (0..size).map(|i| b'a' + (i % 23) as u8).collect();
+    let exchange = || {
+        let any: IpAddr = if to.0.is_ipv6() {
+            Ipv6Addr::UNSPECIFIED.into()
+        } else {
+            Ipv4Addr::UNSPECIFIED.into()
+        };
+        let socket = UdpSocket::bind((any, 0))?;
+        socket.set_read_timeout(Some(Duration::from_millis(500)))?;
+        socket.connect(SocketAddr::from(to))?;
+        let end = std::time::Instant::now() + PATIENCE;
+        let mut buffer = vec![0; 65_535];
+        loop {
+            // An error that waits at the socket is one of those from which it learns.
+            let sent = socket.send(&text);
+            match sent.and_then(|_| socket.recv(&mut buffer)) {
+                Ok(length) => return Ok(buffer[..length].to_vec()),
+                Err(err) if std::time::Instant::now() > end => {
+                    return Err(anyhow::anyhow!("{size} bytes to {}: {err}", SocketAddr::from(to)));
+                }
+                Err(_) => {}
+            }
+        }
+    };
+    let answer = from
+        .within(exchange)
+        .unwrap_or_else(|e| panic!("from {}: {e:#}", from.name()));
+    let name = answer.strip_suffix(&text[..]).expect("the datagram as it was sent");
+    String::from_utf8_lossy(name).trim_end().to_owned()
+}
