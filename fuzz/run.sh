@@ -10,8 +10,9 @@ jobs=${JOBS:-2}
 out=${CARGO_TARGET_DIR:-target}/fuzz
 host=$(rustc -vV | sed -n 's/^host: //p')
 fuzzer=$out/$host/release/sluice-fuzz
-# Bytes of inputs that are kept for each target.
-keep_bytes=32768
+# Bytes and inputs that are kept for each target, besides its seeds.
+keep_bytes=16384
+keep_inputs=100
 
 build() {
     local pass="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters"
@@ -48,21 +49,22 @@ one() { # one NAME SECONDS LONGEST
     return "$code"
 }
 
+# Seeds with names of their own stay; of what was found, the shortest inputs that lead where no seed does.
 keep() {
-    local name rest folder size total file
+    local name rest folder size total count file
     while read -r name rest; do
         folder=$out/minimal/$name
         rm -rf "$folder"
         mkdir -p "$folder" "fuzz/corpus/$name"
+        find "fuzz/corpus/$name" -type f -regextype egrep ! -regex '.*/[0-9a-f]{40}' -exec cp {} "$folder/" \;
         SLUICE_FUZZ_TARGET=$name "$fuzzer" -merge=1 "$folder" "fuzz/corpus/$name" "$out/corpus/$name" >"$out/$name.merge.log" 2>&1
-        rm -f "fuzz/corpus/$name"/*
-        total=0
-        # The shortest first, until there is no room.
+        find "fuzz/corpus/$name" -type f -regextype egrep -regex '.*/[0-9a-f]{40}' -delete
+        total=0 count=0
         while read -r size file; do
-            total=$((total + size))
-            [ "$total" -le "$keep_bytes" ] || break
+            total=$((total + size)) count=$((count + 1))
+            [ "$total" -le "$keep_bytes" ] && [ "$count" -le "$keep_inputs" ] || break
             cp "$file" "fuzz/corpus/$name/"
-        done < <(find "$folder" -type f -printf '%s %p\n' | sort -n)
+        done < <(find "$folder" -type f -regextype egrep -regex '.*/[0-9a-f]{40}' -printf '%s %p\n' | sort -n)
         printf '%-12s %6s inputs kept\n' "$name" "$(find "fuzz/corpus/$name" -type f | wc -l)"
     done < <(targets)
 }
