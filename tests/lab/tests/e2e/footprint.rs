@@ -30,9 +30,13 @@ impl Footprint {
                 continue;
             };
             let link = link.to_string_lossy();
-            // `socket:[123]`, `net:[456]`: the kind without the number.
-            let kind = link.split_once(":[").map_or(&*link, |(kind, _)| kind);
-            *descriptors.entry(kind.to_owned()).or_insert(0) += 1;
+            // `socket:[123]`, `net:[456]`: the kind without the number. A link of BPF is called differently when it was
+            // made and when it was taken from a pin.
+            let kind = match link.split_once(":[") {
+                Some((kind, _)) if kind != "anon_inode" => kind.to_owned(),
+                _ => link.replace("bpf_link", "bpf-link"),
+            };
+            *descriptors.entry(kind).or_insert(0) += 1;
         }
         let status = node.sluice_json(&["status"]).unwrap();
         let pods = status["pods"].as_i64().unwrap();
