@@ -66,7 +66,7 @@ fuzz: ## Fuzz all targets for MINUTES (60) together, JOBS (2) at a time; TARGETS
 	@fuzz/run.sh $(or $(MINUTES),60)
 
 # The interpreter knows no huge pages and no kernel interfaces; property tests run with few cases.
-miri: ## Run the tests of frame memory, and of what else it can, under miri; needs a nightly toolchain with miri
+miri: ## Run the tests of frame memory under miri; needs a nightly toolchain with miri
 	@$(CARGO) +nightly miri --version >/dev/null || { echo "miri is missing: rustup component add miri rust-src --toolchain nightly" >&2; exit 1; }
 	MIRIFLAGS=-Zmiri-strict-provenance $(CARGO) +nightly miri test --locked --target-dir $(TARGET)/miri -p sluice-mem
 

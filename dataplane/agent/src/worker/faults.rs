@@ -141,6 +141,19 @@ impl Bench {
     }
 }
 
+#[test]
+fn without_faults_a_packet_passes() {
+    let mut bench = Bench::new(Faults::default());
+    let packet = Packet::udp((A.addr(true), 1000), (B.addr(true), 2000));
+    bench.arrive(A.slot, &packet.between(A.mac, GATEWAY_MAC).frame());
+    bench.round();
+    let mut burst = Burst::new();
+    let to_b = PORTS.iter().position(|slot| *slot == B.slot).unwrap();
+    assert_eq!(bench.far[to_b].receive(&mut bench.pools, &mut burst).frames, 1);
+    burst.drain(..).for_each(|frame| bench.pools.free(frame.buf));
+    bench.end();
+}
+
 /// A packet between any two, where it comes in.
 fn arrival() -> impl Strategy<Value = (PortSlot, Vec<u8>)> {
     let l4 = prop_oneof![
