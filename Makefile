@@ -6,10 +6,10 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test build prepare format lint tests rules unit-test lab-test vm-test programs deny
+.PHONY: help demo test build prepare format lint tests rules unit-test lab-test test-fault test-floor soak fuzz miri vm-test programs deny
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## Build two nodes with pods in network namespaces and show that everything works; KEEP=1 leaves them up
 	@tests/prepare.sh demo
@@ -49,6 +49,26 @@ programs:
 
 lab-test: programs ## Only the tests in network namespaces; needs root
 	$(CARGO) test --locked --no-fail-fast -p sluice-lab
+
+# What holds whatever devices do; tests that count single packets are not among them.
+FAULTS ?= drop=500,duplicate=500,reorder=1000,truncate=200,corrupt=200,stall=200,seed=1
+FAULT_TESTS ?= faults:: load::ten_thousand_connections_at_random load::backends pods::bulk interop::a_hundred
+test-fault: programs ## Only lab tests that must hold while every device loses, damages and delays packets; FAULTS sets the rates
+	SLUICE_TESTING=faults:$(FAULTS) $(CARGO) test --locked --no-fail-fast -p sluice-lab --test e2e -- $(FAULT_TESTS)
+
+test-floor: programs ## Only the lab tests, without anything that Linux newer than 6.1 has
+	SLUICE_TESTING=floor $(CARGO) test --locked --no-fail-fast -p sluice-lab --test e2e
+
+soak: programs ## Everything at once for MINUTES (10): traffic of all kinds, churn, agents that stop and die
+	SLUICE_SOAK_SECONDS=$$(($(or $(MINUTES),10) * 60)) $(CARGO) test --locked -p sluice-lab --test e2e -- --nocapture soak
+
+fuzz: ## Fuzz all targets for MINUTES (60) together, JOBS (2) at a time; TARGETS names some of them
+	@fuzz/run.sh $(or $(MINUTES),60)
+
+# The interpreter knows no huge pages and no kernel interfaces; property tests run with few cases.
+miri: ## Run the tests of frame memory under miri; needs a nightly toolchain with miri
+	@$(CARGO) +nightly miri --version >/dev/null || { echo "miri is missing: rustup component add miri rust-src --toolchain nightly" >&2; exit 1; }
+	MIRIFLAGS=-Zmiri-strict-provenance $(CARGO) +nightly miri test --locked --target-dir $(TARGET)/miri -p sluice-mem
 
 # Needs QEMU, a guest kernel and minutes, so CI does not run it; tests/vm/zero-copy.sh says what is missing.
 vm-test: ## Only AF_XDP zero-copy, between the NICs of a QEMU guest; VM=FOLDER names what boots it (../shared/vm)

@@ -38,6 +38,12 @@ impl Neighbours {
         }
     }
 
+    /// The same, without what only Linux 5.16 and newer can do.
+    #[must_use]
+    pub fn unmanaged(self, unmanaged: bool) -> Self {
+        Self { unmanaged, ..self }
+    }
+
     /// From now on keeps exactly these resolved (interface index, address).
     ///
     /// # Errors

@@ -27,4 +27,4 @@ mod status;
 
 pub use dataplane::{Dataplane, DroppedPacket, PodPort};
 pub use empty::empty_parts;
-pub use start::{ControlSettings, Handle, StartError, start};
+pub use start::{ControlSettings, Handle, StartError, Testing, start};

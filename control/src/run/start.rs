@@ -45,6 +45,17 @@ pub struct ControlSettings {
     pub uplink_port: UplinkPort,
     /// First and last of the ports that are ours for masquerading, without those that the host used already.
     pub owned_ports: Vec<(u16, u16)>,
+    /// What is other than usual for the sake of tests.
+    pub testing: Testing,
+}
+
+/// What is other than usual for the sake of tests; nothing by default.
+#[derive(Clone, Debug, Default)]
+pub struct Testing {
+    /// Shown as warnings, so that nobody takes a node under test for a healthy one.
+    pub notices: Vec<String>,
+    /// Does as if the kernel did not know managed neighbours.
+    pub unmanaged_neighbours: bool,
 }
 
 /// Why control could not be started; a text for a person.
@@ -171,6 +182,7 @@ async fn set_up(
     // Last, as nobody would take it back after an error.
     let reserved = Reserved::take(&settings.state_dir, settings.compile.masquerade_ports)?;
     let host = Host::new(handle.clone(), settings.host_interface.clone(), host_index);
+    let neighbours = Neighbours::new(handle).unmanaged(settings.testing.unmanaged_neighbours);
     Ok(Control::new(
         settings,
         dataplane,
@@ -182,7 +194,7 @@ async fn set_up(
             ready,
         },
         (source, underlay, calls, forward(resolve)),
-        (host, Neighbours::new(handle)),
+        (host, neighbours),
         saved,
     ))
 }

@@ -94,6 +94,11 @@ impl Control {
             text: text.clone(),
         }));
         out.extend(self.slow.warnings());
+        out.extend(self.settings.testing.notices.iter().map(|text| Warning {
+            severity: "warning".to_owned(),
+            object: "testing".to_owned(),
+            text: text.clone(),
+        }));
         let left = self
             .saved
             .iter()

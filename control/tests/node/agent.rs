@@ -4,7 +4,7 @@ use crate::scratch::{Netns, pair};
 use serde_json::{Value, json};
 use sluice_control::api::{CountersReport, DropCount, FlowQuery, FlowRow, WorkerTotals};
 use sluice_control::compile::{HostPort, Settings, Steering, UplinkPort};
-use sluice_control::run::{ControlSettings, Dataplane, DroppedPacket, Handle, PodPort, empty_parts, start};
+use sluice_control::run::{ControlSettings, Dataplane, DroppedPacket, Handle, PodPort, Testing, empty_parts, start};
 use sluice_lb::{EndpointSlot, SchedulerKind, ServiceSlot};
 use sluice_snapshot::{Caps, PortKind, Publisher, Snapshot, Subscriber};
 use sluice_wire::{Addr, DropReason, MacAddr, PortSlot, Scope, Vni};
@@ -253,6 +253,10 @@ impl Node {
                 caps: uplink.2,
             },
             owned_ports: vec![(40_000, 65_535)],
+            testing: Testing {
+                notices: vec!["is under test".into()],
+                ..Testing::default()
+            },
         };
         let publisher = Publisher::new(Snapshot::first(empty_parts()));
         let subscriber = publisher.subscribe();

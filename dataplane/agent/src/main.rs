@@ -10,6 +10,7 @@ mod plane;
 mod ports;
 mod run;
 mod signals;
+mod testing;
 mod uplink;
 mod worker;
 

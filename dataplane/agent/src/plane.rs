@@ -2,13 +2,14 @@
 
 use crate::clock::Clock;
 use crate::ports::{PodInterface, Ports};
+use crate::testing::Testing;
 use crate::uplink::Uplink;
 use crate::worker::WorkerHandle;
 use sluice_control::api::{CountersReport, DropCount, FlowQuery, FlowRow, PortCounters, WorkerTotals};
 use sluice_control::compile::Steering;
 use sluice_control::run::{Dataplane, DroppedPacket, PodPort};
 use sluice_engine::{COUNTED_PORTS, ConnectionRow, Counters, DropSample, Shared, Volume};
-use sluice_io::{PacketIo, tap};
+use sluice_io::tap;
 use sluice_lb::{EndpointSlot, ServiceSlot};
 use sluice_snapshot::Caps;
 use sluice_wire::{Addr, DropReason, PortSlot, Proto};
@@ -27,6 +28,7 @@ pub(crate) struct Plane {
     pub(crate) uplink: Mutex<Uplink>,
     pub(crate) clock: Clock,
     pub(crate) polling: &'static str,
+    pub(crate) testing: Testing,
 }
 
 /// A tap's abilities, as the engine wants to know them.
@@ -37,11 +39,6 @@ pub(crate) fn caps_of(caps: sluice_io::Caps) -> Caps {
         tso6: caps.tso6,
         uso: caps.uso,
     }
-}
-
-/// Queues as workers take them.
-pub(crate) fn boxed<Q: PacketIo + 'static>(queues: Vec<Q>) -> Vec<Box<dyn PacketIo>> {
-    queues.into_iter().map(|q| Box::new(q) as Box<dyn PacketIo>).collect()
 }
 
 impl Plane {
@@ -84,10 +81,11 @@ impl Dataplane for Plane {
                 tx_queue_len: TAP_QUEUE,
                 up: true,
                 port: slot,
+                uso: !self.testing.floor,
             };
             let made = tap::create(&spec).map_err(|err| err.to_string()).and_then(|tap| {
                 let (mac, caps) = (tap.mac, caps_of(tap.caps));
-                ports.hand_out(slot, false, boxed(tap.queues))?;
+                ports.hand_out(slot, false, self.testing.queues(slot, tap.queues)?)?;
                 Ok(PodPort {
                     slot,
                     scope: ports.next_scope(),
@@ -156,6 +154,8 @@ impl Dataplane for Plane {
         report
             .totals
             .insert("connections_expired".into(), self.shared.connections.expired());
+        let faults = self.testing.counts().map(|(name, count)| (name.to_owned(), count));
+        report.totals.extend(faults);
         let dropped = |reason: DropReason| self.sum(|c| c.dropped[reason.index()].get());
         let (mut frames, mut bytes) = (0, 0);
         for reason in DropReason::ALL {

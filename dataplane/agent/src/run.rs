@@ -3,8 +3,9 @@
 use crate::clock::Clock;
 use crate::config::{Config, Polling as PollingKey, Queues};
 use crate::only_one::OnlyOne;
-use crate::plane::{Plane, TAP_QUEUE, boxed, caps_of};
+use crate::plane::{Plane, TAP_QUEUE, caps_of};
 use crate::ports::{HOST, HOST_SCOPE, Ports, UPLINK, UPLINK_SCOPE};
+use crate::testing::Testing;
 use crate::uplink::{Uplink, UplinkSpec};
 use crate::worker::{Crossing, Polling, Worker, WorkerHandle};
 use anyhow::Context;
@@ -42,6 +43,10 @@ const HOST_MTU: u16 = 1280;
 /// Something that the agent cannot do without is missing; the text says what to do.
 pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
     let stop = crate::signals::stop_requested().context("cannot listen for signals")?;
+    let testing = Testing::from_environment()?;
+    for notice in testing.notices() {
+        tracing::warn!("this agent {notice}");
+    }
     // Before anything of the kernel is touched, and until nothing is any more.
     let only_one = OnlyOne::here(&config.uplink.interface, &config.socket)?;
     let queues = match (afxdp::queue_count(&config.uplink.interface)?, config.uplink.queues) {
@@ -58,6 +63,7 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
         queues,
         pins: config.bpffs.clone(),
         tunnel_port: config.vxlan.port,
+        testing: testing.clone(),
     };
     let owned_ports = (0..=u16::MAX)
         .filter(|port| outside.owns(*port))
@@ -73,13 +79,13 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
     )?);
 
     let clock = Clock;
-    let (host, host_queues) = open_host(config)?;
+    let (host, host_queues) = open_host(config, &testing)?;
     let uplink_port = UplinkPort {
         slot: UPLINK,
         scope: UPLINK_SCOPE,
         caps: Caps::default(),
     };
-    let settings = control_settings(config, host, uplink_port, owned_ports);
+    let settings = control_settings(config, host, uplink_port, owned_ports, &testing);
     let publisher = Publisher::new(Snapshot::first(empty_parts()));
     let (resolve, wanted) = bounded(256);
     let (workers, crossing) = spawn(config, clock, &publisher, &shared, (&small, &large), &resolve)?;
@@ -91,6 +97,7 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
         uplink: Mutex::new(uplink),
         clock,
         polling: config.workers.polling.name(),
+        testing,
     });
     let control = start(settings, plane.clone(), publisher, wanted)?;
     tracing::info!(node = %config.node, "agent started");
@@ -128,6 +135,7 @@ fn control_settings(
     host_port: HostPort,
     uplink_port: UplinkPort,
     owned_ports: Vec<(u16, u16)>,
+    testing: &Testing,
 ) -> ControlSettings {
     ControlSettings {
         compile: Settings {
@@ -148,6 +156,7 @@ fn control_settings(
         host_port,
         uplink_port,
         owned_ports,
+        testing: testing.control(),
     }
 }
 
@@ -229,7 +238,7 @@ fn spawn(
 }
 
 /// Makes `sluice0`, or takes the one up that an earlier agent left.
-fn open_host(config: &Config) -> anyhow::Result<(HostPort, Vec<Box<dyn PacketIo>>)> {
+fn open_host(config: &Config, testing: &Testing) -> anyhow::Result<(HostPort, Vec<Box<dyn PacketIo>>)> {
     let spec = tap::TapSpec {
         name: HOST_TAP.into(),
         netns: None,
@@ -239,6 +248,7 @@ fn open_host(config: &Config) -> anyhow::Result<(HostPort, Vec<Box<dyn PacketIo>
         tx_queue_len: TAP_QUEUE,
         up: true,
         port: HOST,
+        uso: !testing.floor,
     };
     let tap = tap::create(&spec)?;
     let host = HostPort {
@@ -248,7 +258,8 @@ fn open_host(config: &Config) -> anyhow::Result<(HostPort, Vec<Box<dyn PacketIo>
         mtu: HOST_MTU,
         caps: caps_of(tap.caps),
     };
-    Ok((host, boxed(tap.queues)))
+    let queues = testing.queues(HOST, tap.queues).map_err(anyhow::Error::msg)?;
+    Ok((host, queues))
 }
 
 /// A channel that hears of the agent's end.

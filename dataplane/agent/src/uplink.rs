@@ -2,9 +2,10 @@
 //! somebody knows what to do with it, and an earlier agent's program is replaced by one whose tables are full.
 
 use crate::ports::{Ports, UPLINK};
+use crate::testing::Testing;
 use sluice_control::compile::Steering;
 use sluice_io::reassembled::Reassembled;
-use sluice_io::{PacketIo, afxdp, xdp};
+use sluice_io::{afxdp, xdp};
 use sluice_lb::SnatPorts;
 use sluice_mem::{Memory, Pools};
 use sluice_wire::Proto;
@@ -19,6 +20,7 @@ pub(crate) struct UplinkSpec {
     pub(crate) queues: u32,
     pub(crate) pins: PathBuf,
     pub(crate) tunnel_port: u16,
+    pub(crate) testing: Testing,
 }
 
 /// The program, and whether it is in use already.
@@ -106,11 +108,7 @@ impl Uplink {
         };
         let mut pools = Pools::new(&self.memory.0, &self.memory.1);
         let uplink = afxdp::open(&spec, &self.umem, &mut pools, program).map_err(|err| err.to_string())?;
-        let queues = uplink
-            .queues
-            .into_iter()
-            .map(|q| Box::new(q) as Box<dyn PacketIo>)
-            .collect();
+        let queues = self.spec.testing.queues(UPLINK, uplink.queues)?;
         ports.hand_out(UPLINK, false, queues)?;
         self.receive_reassembled(ports)?;
         self.open = Some(Open {

@@ -178,10 +178,21 @@ fn write_transport(segment: &mut [u8], kind: Kind, v6: bool, addresses: Change, 
         *field = sum.folded().to_be_bytes();
     } else if kind != Kind::Udp || held != 0 {
         if has_pseudo_header { addresses.and(ports) } else { ports }.apply_to(field);
-        if kind == Kind::Udp && *field == [0, 0] {
-            *field = [0xff, 0xff];
+        let is_zero = *field == [0, 0];
+        // A datagram's 0 would mean that there is no checksum. An echo reply of nothing but zeros sums to a plain zero, at
+        // which no difference arrives (RFC 1624 section 3).
+        if is_zero
+            && (kind == Kind::Udp || is_blank_echo(segment, &ports))
+            && let Some(field) = segment.get_mut(check_at..check_at + 2)
+        {
+            field.fill(0xff);
         }
     }
+}
+
+/// Whether an identifier became 0 in a message that has nothing but zeros. One whose checksum was wrong has another than 0.
+fn is_blank_echo(segment: &[u8], id: &Change) -> bool {
+    id.old != id.new && segment.iter().all(|byte| *byte == 0)
 }
 
 /// Applies `r` to the packet that the ICMP error `p` quotes: its addresses, ports or identifier and, as far as they are

@@ -99,6 +99,21 @@ pub const ROOMS: &[Room] = &[
     room("sluice-lab", &[], Outside::Any),
     room("sluice-house", &[], Outside::Any),
     room("sluice-loom", &["sluice-wire", "sluice-lb", "sluice-mem"], Outside::Any),
+    room(
+        "sluice-fuzz",
+        &[
+            "sluice-wire",
+            "sluice-mem",
+            "sluice-vxlan",
+            "sluice-lb",
+            "sluice-policy",
+            "sluice-snapshot",
+            "sluice-engine",
+            "sluice-io",
+            "sluice-control",
+        ],
+        Outside::Any,
+    ),
 ];
 
 /// Runtimes, clients and kernel interfaces: nothing that decides about packets may reach one, at any distance.

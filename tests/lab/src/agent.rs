@@ -119,6 +119,9 @@ impl Node<'_> {
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
+        if let Some(words) = &lab.topology().testing {
+            command.env("SLUICE_TESTING", words);
+        }
         let mut record = locked(lab.record());
         let child = ns::spawn(&self.namespace, &mut command)?;
         record

@@ -46,6 +46,9 @@ pub struct Topology {
     /// Laid over the configuration of every agent, key by key.
     #[serde(default)]
     pub agent: Map<String, Value>,
+    /// What every agent finds in `SLUICE_TESTING`; what the lab itself finds there, unless given.
+    #[serde(default)]
+    pub testing: Option<String>,
 }
 
 /// The network that the nodes' uplinks and the clients are plugged into.

@@ -3,6 +3,8 @@
 
 mod budget;
 mod egress;
+#[cfg(test)]
+mod faults;
 mod idle;
 mod line;
 mod queues;

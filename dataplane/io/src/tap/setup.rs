@@ -31,6 +31,8 @@ pub struct TapSpec {
     pub up: bool,
     /// What received frames carry as their ingress.
     pub port: PortSlot,
+    /// Whether to ask for UDP segmentation, which kernels have from 6.2 on; false only to try what happens without.
+    pub uso: bool,
 }
 
 /// A tap that exists, and the queues opened on it.
@@ -160,7 +162,7 @@ fn build(spec: &TapSpec) -> Result<Tap, TapError> {
         libc::TUNSETVNETLE as _,
         (&raw const one).cast(),
     )?;
-    let caps = kernel.offloads(first)?;
+    let caps = kernel.offloads(first, spec.uso)?;
     let socket = Control::open().map_err(|e| kernel.error("open a control socket", e))?;
     let mac = match spec.mac {
         Some(mac) if kernel.mac(&socket)? != mac => {
@@ -282,11 +284,11 @@ impl Kernel<'_> {
     }
 
     /// Asks for every offload, and without USO where the kernel is older than 6.2.
-    fn offloads(&self, file: &File) -> Result<Caps, TapError> {
+    fn offloads(&self, file: &File, uso: bool) -> Result<Caps, TapError> {
         const STEP: &str = "set offloads";
         let set = |flags: u32| self.tun_value(file, STEP, libc::TUNSETOFFLOAD as _, c_ulong::from(flags));
-        let uso = match set(CSUM_AND_TSO | USO) {
-            Ok(()) => true,
+        let uso = match set(CSUM_AND_TSO | if uso { USO } else { 0 }) {
+            Ok(()) => uso,
             Err(TapError::Kernel { source, .. }) if source.raw_os_error() == Some(libc::EINVAL) => {
                 set(CSUM_AND_TSO)?;
                 false

@@ -22,6 +22,7 @@ fn spec(namespace: &Namespace, port: u16, queues: u16) -> TapSpec {
         tx_queue_len: 1000,
         up: true,
         port: PortSlot(port),
+        uso: true,
     }
 }
 

@@ -266,3 +266,27 @@ fn a_udp_checksum_that_comes_to_zero_is_sent_as_all_ones() {
         assert_eq!(segment, frame);
     }
 }
+
+/// Found by fuzzing: the only sum without a single bit, which arithmetic on differences takes for its other zero.
+#[test]
+fn an_echo_reply_of_zeros_gets_its_identifier_back() {
+    let mut frame = Sample {
+        sport: 0,
+        payload: vec![0; 20],
+        ..Sample::plain(false, L4::EchoReply)
+    }
+    .frame();
+    // Its sequence number too; its checksum is all ones.
+    let l4 = usize::from(ip(&frame).l4);
+    frame[l4..].fill(0);
+    frame[l4 + 2..l4 + 4].fill(0xff);
+    let blank = frame.clone();
+    let p = ip(&frame);
+    let to = |id| Rewrite {
+        src: Some((p.tuple.src, id)),
+        dst: None,
+    };
+    assert!(apply(&mut frame, &p, Checksum::Unverified, &to(7)) && verify_transport(&frame, &p));
+    assert!(apply(&mut frame, &p, Checksum::Unverified, &to(0)) && verify_transport(&frame, &p));
+    assert_eq!(frame, blank);
+}

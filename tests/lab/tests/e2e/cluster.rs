@@ -1,6 +1,6 @@
 //! The cluster that most tests start from, and how a test runs in it: watched while it runs, balanced when it ends.
 
-use crate::balance;
+use crate::{balance, footprint};
 use sluice_lab::{Lab, Topology};
 use std::net::IpAddr;
 use std::sync::{PoisonError, RwLock};
@@ -53,7 +53,8 @@ pub(crate) fn add_pod(topology: &mut Topology, yaml: &str) {
 /// Tests that promise a time, or need the whole machine, run alone.
 static MACHINE: RwLock<()> = RwLock::new(());
 
-/// Runs `test` in a lab of `topology`. Afterwards every agent's frames balance, and every agent stops cleanly.
+/// Runs `test` in a lab of `topology`. Afterwards every agent holds what it held before, its frames balance, it stops
+/// cleanly, and nothing of the lab is left.
 pub(crate) fn in_lab(topology: &Topology, test: impl FnOnce(&Lab)) {
     let _shared = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
     watched(topology, test);
@@ -67,8 +68,13 @@ pub(crate) fn alone_in_lab(topology: &Topology, test: impl FnOnce(&Lab)) {
 
 fn watched(topology: &Topology, test: impl FnOnce(&Lab)) {
     let lab = Watched(Lab::up(topology).unwrap());
+    let before = footprint::all(&lab.0);
     test(&lab.0);
+    footprint::check(&lab.0, &before);
     balance::check(&lab.0);
+    let name = lab.0.name().to_owned();
+    drop(lab);
+    footprint::nothing_is_left(&name);
 }
 
 /// A lab that shows what its agents said when the test fails: their logs go with the lab.
