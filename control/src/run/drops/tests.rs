@@ -81,15 +81,15 @@ fn packet(reason: DropReason, ingress: Option<PortSlot>, egress: Option<PortSlot
     }
 }
 
-fn one(packet: DroppedPacket) -> DropRow {
+fn one(packet: &DroppedPacket) -> DropRow {
     let vteps = HashMap::from([(THEIRS, "node-b".to_owned())]);
-    row(&owners(), &vteps, &packet)
+    row(&owners(), &vteps, packet)
 }
 
 #[test]
 fn ports_pods_and_tuples_are_named() {
     let bytes = udp((THEIRS, OURS), ("10.244.1.5", 1000), ("10.244.2.7", 53), &[]);
-    let row = one(packet(DropReason::PolicyEgress, Some(POD), None, bytes));
+    let row = one(&packet(DropReason::PolicyEgress, Some(POD), None, bytes));
     assert_eq!(
         (row.port.as_deref(), row.tunnel.as_deref()),
         (Some("default/web-1"), None)
@@ -112,9 +112,9 @@ fn ports_pods_and_tuples_are_named() {
         "{row:?}"
     );
 
-    let gone = one(packet(DropReason::PortGone, Some(PortSlot(77)), None, vec![1; 13]));
+    let gone = one(&packet(DropReason::PortGone, Some(PortSlot(77)), None, vec![1; 13]));
     assert_eq!((gone.port, gone.protocol, gone.source_mac), (None, None, None));
-    let other = one(packet(
+    let other = one(&packet(
         DropReason::EtherTypeUnknown,
         Some(POD),
         None,
@@ -124,7 +124,7 @@ fn ports_pods_and_tuples_are_named() {
         (other.protocol.as_deref(), other.source_mac.as_deref()),
         (Some("0x88cc"), Some("01:01:01:01:01:01"))
     );
-    let refused = one(packet(DropReason::TxRefused, None, Some(POD), Vec::new()));
+    let refused = one(&packet(DropReason::TxRefused, None, Some(POD), Vec::new()));
     assert_eq!(
         (refused.port, refused.to_port.as_deref()),
         (None, Some("default/web-1"))
@@ -149,7 +149,7 @@ fn the_far_end_of_a_tunnel_is_named() {
         (DropReason::UnknownVtep, UPLINK, None, wrap(stranger, us), stranger),
         (DropReason::TxRingFull, POD, Some(UPLINK), wrap(us, them), "node-b"),
     ] {
-        let row = one(packet(reason, Some(ingress), egress, bytes));
+        let row = one(&packet(reason, Some(ingress), egress, bytes));
         assert_eq!(
             (row.tunnel.as_deref(), row.source.as_deref()),
             (Some(far), Some("10.244.2.7")),
@@ -158,7 +158,7 @@ fn the_far_end_of_a_tunnel_is_named() {
         assert_eq!(row.destination_pod.as_deref(), Some("default/web-1"));
     }
     // A pod's own packet to a tunnel port is no tunnel's.
-    let row = one(packet(
+    let row = one(&packet(
         DropReason::TunnelFromPod,
         Some(POD),
         None,
@@ -277,7 +277,7 @@ proptest! {
     #[test]
     fn any_bytes_make_a_row(bytes in proptest::collection::vec(any::<u8>(), 0..128), slots in any::<(Option<u16>, Option<u16>)>()) {
         let slot = |slot: Option<u16>| slot.map(|slot| PortSlot(slot % 4));
-        let row = one(packet(DropReason::Multicast, slot(slots.0), slot(slots.1), bytes.clone()));
+        let row = one(&packet(DropReason::Multicast, slot(slots.0), slot(slots.1), bytes.clone()));
         prop_assert_eq!(row.bytes.len(), 2 * bytes.len());
         let texts = [&row.port, &row.tunnel, &row.protocol, &row.source, &row.source_mac];
         prop_assert!(texts.into_iter().flatten().all(|text| text.chars().all(|c| c.is_ascii_graphic())));
