@@ -44,7 +44,10 @@ impl Control {
         self.steer(compiled.steering).await;
         let applied = self.host.apply(&plan).await;
         self.trouble("host interface", applied);
-        let kept = self.neighbours.keep(&compiled.wanted_neighbours).await;
+        self.neighbours.uplink_is(&underlay.uplink);
+        // Nobody can be asked by a link that is down.
+        let wanted = Some(compiled.wanted_neighbours).filter(|_| underlay.uplink.up);
+        let kept = self.neighbours.keep(&wanted.unwrap_or_default()).await;
         self.trouble("next hops", kept);
     }
 

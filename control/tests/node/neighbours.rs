@@ -51,7 +51,7 @@ fn next_hops_are_kept_resolved_and_let_go() {
         })
         .await;
         let now = seen.borrow().clone().unwrap();
-        neighbours.refresh(&now).await;
+        neighbours.refresh(&now, false).await;
         resolved(&seen, v4).await;
 
         neighbours.keep(&[(uplink, v4)]).await.unwrap();

@@ -1,0 +1,220 @@
+//! The underlay changes while traffic runs: it goes on by itself, within a promised time, and what is wrong meanwhile
+//! is in the status.
+
+use crate::cluster::*;
+use crate::probe::{Probe, all_back, all_pass, all_silent};
+use serde_json::{Value, json};
+use sluice_lab::topology::UnderlayKind;
+use sluice_lab::{Lab, Place, Topology};
+use std::time::{Duration, Instant};
+
+/// Until traffic is back after a change that the kernel hears of.
+const BOUND: Duration = Duration::from_secs(3);
+
+/// From a pod through the tunnel to a pod and masqueraded to outside, both families.
+fn probes(lab: &Lab) -> Vec<Probe> {
+    let user = lab.pod("user").unwrap();
+    let mut probes = Vec::new();
+    for v6 in FAMILIES {
+        probes.push(Probe::start(&user, (address(lab, "web-2", v6), 7)));
+        let outside = lab.topology().clients[0].addresses.iter().map(|net| net.addr());
+        let outside = outside.into_iter().find(|addr| addr.is_ipv6() == v6).unwrap();
+        probes.push(Probe::start(&user, (outside, 7)));
+    }
+    all_pass(lab, &probes, "before the change");
+    probes
+}
+
+fn ip(place: &Place<'_>, command: &str) {
+    let words: Vec<&str> = std::iter::once("ip").chain(command.split(' ')).collect();
+    place.run(&words).unwrap().text().unwrap();
+}
+
+fn set(place: &Place<'_>, name: &str, value: &str) {
+    let command = format!("echo {value} > /proc/sys/{name}");
+    place.run(&["sh", "-c", &command]).unwrap().text().unwrap();
+}
+
+fn status(lab: &Lab, node: &str) -> Value {
+    lab.node(node).unwrap().sluice_json(&["status"]).unwrap()
+}
+
+fn warns(status: &Value, object: &str, text: &str) -> bool {
+    let says = |warning: &Value, key: &str, part: &str| warning[key].as_str().is_some_and(|text| text.contains(part));
+    let warnings = status["warnings"].as_array().unwrap();
+    warnings
+        .iter()
+        .any(|warning| says(warning, "object", object) && says(warning, "text", text))
+}
+
+/// Waits until the agent of node-a warns of something.
+fn warned(lab: &Lab, object: &str, text: &str) {
+    let mut seen = Value::Null;
+    let waited = lab.wait("a warning", PATIENCE, || {
+        seen = status(lab, "node-a");
+        warns(&seen, object, text)
+    });
+    waited.unwrap_or_else(|e| panic!("{e:#}: {object}: {text} in {seen:#}"));
+}
+
+/// Waits until no warning is left, for nothing is wrong any more.
+fn no_warnings(lab: &Lab) {
+    for node in &lab.topology().nodes {
+        let mut seen = Value::Null;
+        let waited = lab.wait("the warnings to go", PATIENCE, || {
+            seen = status(lab, &node.name);
+            seen["warnings"].as_array().is_some_and(Vec::is_empty)
+        });
+        waited.unwrap_or_else(|e| panic!("{}: {e:#} in {seen:#}", node.name));
+    }
+}
+
+#[test]
+fn a_link_set_down_and_up_again() {
+    alone_in_lab(&two_nodes(), |lab| {
+        let node = lab.node("node-a").unwrap();
+        let probes = probes(lab);
+        for round in ["once", "again"] {
+            ip(&node, "link set eth0 down");
+            all_silent(lab, &probes, round);
+            warned(lab, "uplink eth0", "down");
+            assert_eq!(status(lab, "node-a")["uplink"]["up"], false);
+            ip(&node, "link set eth0 up");
+            // The kernel takes them away with the link.
+            ip(&node, "address replace 2001:db8:2::11/64 dev eth0 nodad");
+            all_back(lab, &probes, Instant::now(), BOUND, round);
+            no_warnings(lab);
+        }
+    });
+}
+
+#[test]
+fn a_carrier_that_is_lost_and_found() {
+    alone_in_lab(&two_nodes(), |lab| {
+        let wire = lab.place("net").unwrap();
+        let probes = probes(lab);
+        ip(&wire, "link set n0 down");
+        all_silent(lab, &probes, "without a carrier");
+        warned(lab, "uplink eth0", "no carrier");
+        ip(&wire, "link set n0 up");
+        all_back(lab, &probes, Instant::now(), BOUND, "with a carrier");
+        no_warnings(lab);
+    });
+}
+
+#[test]
+fn a_node_gets_another_mac() {
+    alone_in_lab(&two_nodes(), |lab| {
+        let probes = probes(lab);
+        for (node, mac) in [("node-b", "02:00:00:00:0b:0b"), ("node-a", "02:00:00:00:0a:0a")] {
+            ip(&lab.node(node).unwrap(), &format!("link set eth0 address {mac}"));
+            all_back(lab, &probes, Instant::now(), BOUND, node);
+        }
+        no_warnings(lab);
+    });
+}
+
+/// Both nodes and the machine outside have segments of their own, with a router between.
+fn routed() -> Topology {
+    let mut topology = two_nodes();
+    topology.underlay.kind = UnderlayKind::Router;
+    topology.nodes[1].addresses = ["198.51.100.12/24", "2001:db8:3::12/64"].map(|net| net.parse().unwrap()).into();
+    topology.clients[0].addresses = ["203.0.113.100/24", "2001:db8:4::100/64"].map(|net| net.parse().unwrap()).into();
+    topology
+}
+
+#[test]
+fn the_gateway_gets_another_mac_and_says_so() {
+    alone_in_lab(&routed(), |lab| {
+        let wire = lab.place("net").unwrap();
+        set(&wire, "net/ipv4/conf/br0/arp_notify", "1");
+        set(&wire, "net/ipv6/conf/br0/ndisc_notify", "1");
+        let probes = probes(lab);
+        ip(&wire, "link set br0 address 02:00:00:00:00:fe");
+        all_back(lab, &probes, Instant::now(), BOUND, "the new MAC");
+        no_warnings(lab);
+    });
+}
+
+/// Nobody tells: the kernel's own probes find out, here after one second instead of half a minute.
+#[test]
+fn the_gateway_gets_another_mac_in_silence() {
+    alone_in_lab(&routed(), |lab| {
+        let (wire, node) = (lab.place("net").unwrap(), lab.node("node-a").unwrap());
+        for family in ["ipv4", "ipv6"] {
+            for (key, value) in [
+                ("base_reachable_time_ms", "1000"),
+                ("interval_probe_time_ms", "1000"),
+                ("delay_first_probe_time", "1"),
+                ("retrans_time_ms", "200"),
+            ] {
+                set(&node, &format!("net/{family}/neigh/eth0/{key}"), value);
+            }
+        }
+        let probes = probes(lab);
+        // Packets of the router itself would tell the new MAC: nothing of it may come here but answers.
+        ip(&wire, "link set br0 address 02:00:00:00:00:fe");
+        all_back(lab, &probes, Instant::now(), 3 * BOUND, "the new MAC");
+        no_warnings(lab);
+    });
+}
+
+#[test]
+fn the_default_route_moves_to_another_gateway() {
+    alone_in_lab(&routed(), |lab| {
+        let (wire, node) = (lab.place("net").unwrap(), lab.node("node-a").unwrap());
+        set(&wire, "net/ipv4/conf/all/arp_ignore", "1");
+        ip(&wire, "link add gw2 type veth peer name gw2-port");
+        ip(&wire, "link set gw2-port master br0 up");
+        ip(&wire, "link set gw2 up");
+        ip(&wire, "address add 192.0.2.254/32 dev gw2");
+        ip(&wire, "address add 2001:db8:2::fe/128 dev gw2 nodad");
+        let probes = probes(lab);
+        ip(&node, "route del default");
+        ip(&node, "-6 route del default");
+        all_silent(lab, &probes, "without a route");
+        warned(lab, "node node-b", "no route");
+        ip(&node, "route add default via 192.0.2.254 dev eth0");
+        ip(&node, "-6 route add default via 2001:db8:2::fe dev eth0");
+        all_back(lab, &probes, Instant::now(), BOUND, "the other gateway");
+        // That it is the other one shows when it goes: nobody answers for it, and the status says for whom one waits.
+        ip(&wire, "link set gw2-port down");
+        all_silent(lab, &probes, "without the other gateway");
+        ip(&node, "neigh flush dev eth0");
+        warned(lab, "next hop 192.0.2.254", "0.0.0.0/0, node node-b");
+        ip(&wire, "link set gw2-port up");
+        all_back(lab, &probes, Instant::now(), BOUND, "the other gateway, again");
+        no_warnings(lab);
+    });
+}
+
+#[test]
+fn a_node_gets_other_addresses() {
+    alone_in_lab(&two_nodes(), |lab| {
+        let node = lab.node("node-a").unwrap();
+        let probes = probes(lab);
+        for (old, new) in [("192.0.2.11/24", "192.0.2.21/24"), ("2001:db8:2::11/64", "2001:db8:2::21/64")] {
+            ip(&node, &format!("address del {old} dev eth0"));
+            ip(&node, &format!("address add {new} dev eth0"));
+        }
+        // Others still know it by the old ones.
+        warned(lab, "node node-a", "192.0.2.11");
+        let file = "node-node-a.yaml";
+        lab.edit(file, |object| {
+            let (v4, v6) = ("192.0.2.21", "2001:db8:2::21");
+            object["status"]["addresses"] = json!([
+                {"type": "InternalIP", "address": v4}, {"type": "InternalIP", "address": v6}
+            ]);
+            for (key, value) in object["metadata"]["annotations"].as_object_mut().into_iter().flatten() {
+                if key.ends_with("/public-ip") {
+                    *value = v4.into();
+                } else if key.ends_with("/public-ipv6") {
+                    *value = v6.into();
+                }
+            }
+        })
+        .unwrap();
+        all_back(lab, &probes, Instant::now(), BOUND, "the new addresses");
+        no_warnings(lab);
+    });
+}
