@@ -335,7 +335,10 @@ impl Pass<'_> {
                 0 => String::new(),
                 n => format!(" and {n} more"),
             };
-            let text = format!("its MAC is not known, it is being asked for; until it answers, these cannot be reached: {}{more}", named.join(", "));
+            let text = format!(
+                "its MAC is not known, it is being asked for; until it answers, these cannot be reached: {}{more}",
+                named.join(", ")
+            );
             self.reports.push(Report::warning(format!("next hop {next}"), text));
         }
     }

@@ -3,7 +3,8 @@
 use super::bench::{Bench, expect_at_host, expect_at_pod, expect_outside, source_of};
 use super::packet::{L4, Packet, SYN};
 use super::world::{
-    A, B, BASE, GATEWAY_MAC, NODE, NODE_PORT, OTHER_NODE, OUTSIDE, REMOTE, ROUTER_MAC, TUNNEL_PORT, UPLINK, UPLINK_MAC, World,
+    A, B, BASE, GATEWAY_MAC, NODE, NODE_PORT, OTHER_NODE, OUTSIDE, REMOTE, ROUTER_MAC, TUNNEL_PORT, UPLINK, UPLINK_MAC,
+    World,
 };
 use sluice_wire::{Addr, DropReason};
 
@@ -73,8 +74,19 @@ fn a_connection_whose_source_the_node_lost_begins_anew() {
         let mut bench = Bench::new();
         let packet = Packet::udp((A.addr(v4), 1000), (OUTSIDE.addr(v4), 53));
         let old = source_of(&bench.pod_sends(A, &packet), 0);
-        let new = if v4 { Addr::v4([192, 0, 2, 99]) } else { Addr::v6([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x99]) };
-        let outside = |w: &mut World, addr| *(if v4 { &mut w.node.outside_v4 } else { &mut w.node.outside_v6 }) = addr;
+        let new = if v4 {
+            Addr::v4([192, 0, 2, 99])
+        } else {
+            Addr::v6([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x99])
+        };
+        let outside = |w: &mut World, addr| {
+            let slot = if v4 {
+                &mut w.node.outside_v4
+            } else {
+                &mut w.node.outside_v6
+            };
+            *slot = addr;
+        };
         // Another address that comes first is no reason while the old one is still there.
         bench.change(|w| {
             w.node.addresses.insert(new);

@@ -10,6 +10,7 @@ mod idle;
 mod interop;
 mod load;
 mod neighbours;
+mod no_ipv4;
 mod node_port;
 mod on_the_wire;
 mod pods;

@@ -54,7 +54,12 @@ impl Probe {
 
     /// Whether something that was sent after `since` was answered.
     pub(crate) fn answered_since(&self, since: Instant) -> bool {
-        self.shared.answered.lock().unwrap().last().is_some_and(|at| *at > since)
+        self.shared
+            .answered
+            .lock()
+            .unwrap()
+            .last()
+            .is_some_and(|at| *at > since)
     }
 
     /// Time from `since` to the first datagram that was answered again.
@@ -101,8 +106,10 @@ fn run(socket: &UdpSocket, shared: &Shared) {
 pub(crate) fn all_pass(lab: &Lab, probes: &[Probe], what: &str) {
     for probe in probes {
         let since = Instant::now();
-        lab.wait(&format!("{}, {what}", probe.name), PATIENCE, || probe.answered_since(since))
-            .unwrap();
+        lab.wait(&format!("{}, {what}", probe.name), PATIENCE, || {
+            probe.answered_since(since)
+        })
+        .unwrap();
     }
 }
 
