@@ -84,16 +84,23 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
         ports: RwLock::new(ports),
         shared,
         uplink: Mutex::new(uplink),
+        contested: Mutex::default(),
         clock,
         polling: config.workers.polling.name(),
     });
     let control = start(settings, plane.clone(), publisher, wanted)?;
+    let (end_watch, ended) = bounded(0);
+    let watch = crate::port_watch::spawn(plane.clone(), range, ended)?;
     tracing::info!(node = %config.node, "agent started");
 
     // A closed channel means that the signal thread ended, which only happens with a signal.
     let _ = stop.recv();
     tracing::info!("stopping");
     control.shutdown();
+    drop(end_watch);
+    if watch.join().is_err() {
+        tracing::error!("the watch over the host's ports had panicked");
+    }
     plane.stop()?;
     tap::remove(None, HOST_TAP)?;
     let (have, of) = (small.home() + large.home(), small.count() + large.count());

@@ -6,7 +6,8 @@ use sluice_control::compile::Steering;
 use sluice_io::{PacketIo, afxdp, xdp};
 use sluice_lb::SnatPorts;
 use sluice_mem::{Memory, Pools};
-use sluice_wire::Proto;
+use sluice_wire::{Addr, Proto};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// Entries of each ring.
@@ -26,7 +27,8 @@ pub(crate) struct Uplink {
     umem: afxdp::Umem,
     memory: (Memory, Memory),
     /// Ports that are ours for masquerading.
-    owned: Vec<u16>,
+    owned: BTreeSet<u16>,
+    node_addresses: BTreeSet<Addr>,
     program: Option<xdp::Steering>,
     open: Option<Open>,
 }
@@ -41,13 +43,14 @@ impl Uplink {
     /// Loads the program, and owns the masquerade ports in its table. Nothing is attached yet.
     pub(crate) fn load(spec: UplinkSpec, small: &Memory, large: &Memory, ports: &SnatPorts) -> anyhow::Result<Self> {
         let umem = afxdp::Umem::new(small)?;
-        let owned: Vec<u16> = (0..=u16::MAX).filter(|port| ports.owns(*port)).collect();
+        let owned: BTreeSet<u16> = (0..=u16::MAX).filter(|port| ports.owns(*port)).collect();
         let program = load_program(spec.tunnel_port, &owned)?;
         Ok(Self {
             spec,
             umem,
             memory: (small.clone(), large.clone()),
             owned,
+            node_addresses: BTreeSet::new(),
             program: Some(program),
             open: None,
         })
@@ -67,6 +70,7 @@ impl Uplink {
             .and_then(|()| program.set_frontends(&frontends))
             .and_then(|()| program.set_node_ports(&steering.node_ports))
             .map_err(|err| err.to_string())?;
+        self.node_addresses = steering.node_addresses.iter().copied().collect();
         if self.open.is_none() {
             self.open(steering.uplink, ports)?;
         }
@@ -118,6 +122,23 @@ impl Uplink {
         Ok(())
     }
 
+    /// Takes a masquerade port from the host, or gives it back.
+    pub(crate) fn own(&mut self, port: u16, on: bool) {
+        if on {
+            self.owned.insert(port);
+        } else {
+            self.owned.remove(&port);
+        }
+        if let Some(program) = &self.program {
+            own(&program.owned_ports(), port, on);
+        }
+    }
+
+    /// Addresses that connections are masqueraded to towards outside, and others of the node.
+    pub(crate) fn node_addresses(&self) -> &BTreeSet<Addr> {
+        &self.node_addresses
+    }
+
     /// The mode obtained, for people.
     pub(crate) fn mode(&self) -> String {
         self.open
@@ -140,13 +161,17 @@ impl Uplink {
     }
 }
 
-fn load_program(tunnel_port: u16, owned: &[u16]) -> Result<xdp::Steering, xdp::SteeringError> {
+fn load_program(tunnel_port: u16, owned: &BTreeSet<u16>) -> Result<xdp::Steering, xdp::SteeringError> {
     let program = xdp::Steering::load(tunnel_port)?;
     let table = program.owned_ports();
     for port in owned {
-        for proto in [Proto::TCP, Proto::UDP, Proto::ICMP, Proto::ICMPV6] {
-            table.own(proto, *port, true);
-        }
+        own(&table, *port, true);
     }
     Ok(program)
+}
+
+fn own(table: &xdp::OwnedPorts, port: u16, on: bool) {
+    for proto in [Proto::TCP, Proto::UDP, Proto::ICMP, Proto::ICMPV6] {
+        table.own(proto, port, on);
+    }
 }

@@ -9,6 +9,7 @@ mod host;
 mod idle;
 mod interop;
 mod load;
+mod masquerade_ports;
 mod neighbours;
 mod no_ipv4;
 mod node_port;
