@@ -43,6 +43,8 @@ pub struct ControlSettings {
     pub host_port: HostPort,
     /// The port of the uplink.
     pub uplink_port: UplinkPort,
+    /// Largest IP packet that its queues carry, bytes, whatever its MTU is.
+    pub uplink_limit: u16,
 }
 
 /// Why control could not be started; a text for a person.

@@ -252,6 +252,7 @@ impl Node {
                 scope: uplink.1,
                 caps: uplink.2,
             },
+            uplink_limit: u16::MAX,
         };
         let publisher = Publisher::new(Snapshot::first(empty_parts()));
         let subscriber = publisher.subscribe();

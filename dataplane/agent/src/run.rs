@@ -25,8 +25,8 @@ use std::sync::{Arc, Mutex, RwLock};
 
 /// Bytes of an ordinary frame's chunk: a page, the most that AF_XDP takes.
 const CHUNK: usize = 4096;
-/// Super-frames under way per worker: a burst, and as many waiting elsewhere.
-const LARGE_PER_WORKER: usize = 128;
+/// Super-frames and jumbo frames under way per worker: a burst, what it is cut into for one port, and as many waiting elsewhere.
+const LARGE_PER_WORKER: usize = 256;
 /// Slots for services and endpoints in the schedulers' tables.
 const SERVICE_SLOTS: usize = 65_536;
 const ENDPOINT_SLOTS: usize = 262_144;
@@ -74,7 +74,8 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
         scope: UPLINK_SCOPE,
         caps: Caps::default(),
     };
-    let settings = control_settings(config, host, uplink_port);
+    let limit = u16::try_from(afxdp::max_packet(&small)).unwrap_or(u16::MAX);
+    let settings = control_settings(config, host, uplink_port, limit);
     let publisher = Publisher::new(Snapshot::first(empty_parts()));
     let (resolve, wanted) = bounded(256);
     let (workers, crossing) = spawn(config, clock, &publisher, &shared, (&small, &large), &resolve)?;
@@ -112,7 +113,12 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn control_settings(config: &Config, host_port: HostPort, uplink_port: UplinkPort) -> ControlSettings {
+fn control_settings(
+    config: &Config,
+    host_port: HostPort,
+    uplink_port: UplinkPort,
+    uplink_limit: u16,
+) -> ControlSettings {
     ControlSettings {
         compile: Settings {
             node_name: config.node.clone(),
@@ -131,6 +137,7 @@ fn control_settings(config: &Config, host_port: HostPort, uplink_port: UplinkPor
         host_interface: HOST_TAP.into(),
         host_port,
         uplink_port,
+        uplink_limit,
     }
 }
 

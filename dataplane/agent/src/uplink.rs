@@ -37,6 +37,7 @@ pub(crate) struct Uplink {
 struct Open {
     mode: afxdp::Mode,
     ifindex: u32,
+    mtu: u16,
 }
 
 impl Uplink {
@@ -59,6 +60,7 @@ impl Uplink {
     /// Fills the program's tables; the first time, also attaches it and hands its queues to the workers.
     pub(crate) fn steer(&mut self, steering: &Steering, ports: &Ports) -> Result<(), String> {
         self.leave_deleted(steering.uplink, ports)?;
+        self.leave_other_size(steering, ports)?;
         let Some(program) = self.program.as_mut() else {
             return Err("the agent is stopping".into());
         };
@@ -72,7 +74,7 @@ impl Uplink {
             .map_err(|err| err.to_string())?;
         self.node_addresses = steering.node_addresses.iter().copied().collect();
         if self.open.is_none() {
-            self.open(steering.uplink, ports)?;
+            self.open(steering, ports)?;
         }
         Ok(())
     }
@@ -92,7 +94,23 @@ impl Uplink {
         Ok(())
     }
 
-    fn open(&mut self, ifindex: u32, ports: &Ports) -> Result<(), String> {
+    /// Sockets are bound for frames of up to some size; that the engine keeps to a smaller MTU needs no others.
+    fn leave_other_size(&mut self, steering: &Steering, ports: &Ports) -> Result<(), String> {
+        let fits = |open: &Open| steering.mtu <= open.mtu;
+        if steering.uplink == 0 || self.open.as_ref().is_none_or(fits) {
+            return Ok(());
+        }
+        tracing::info!(
+            interface = self.spec.interface,
+            mtu = steering.mtu,
+            "the uplink has a larger MTU; its queues are opened again"
+        );
+        ports.withdraw(UPLINK)?;
+        self.open = None;
+        Ok(())
+    }
+
+    fn open(&mut self, steering: &Steering, ports: &Ports) -> Result<(), String> {
         let Some(program) = self.program.as_mut() else {
             return Ok(());
         };
@@ -117,7 +135,8 @@ impl Uplink {
         ports.hand_out(UPLINK, false, queues)?;
         self.open = Some(Open {
             mode: uplink.mode,
-            ifindex,
+            ifindex: steering.uplink,
+            mtu: steering.mtu,
         });
         Ok(())
     }

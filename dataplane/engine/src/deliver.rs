@@ -150,7 +150,7 @@ impl Engine {
         let (mut made, mut made_bytes) = (0u64, 0u64);
         for i in 0..plan.count() {
             let len = plan.segment_len(i);
-            let Some(mut buf) = pools.small.alloc() else {
+            let Some(mut buf) = pools.alloc(len) else {
                 self.counters.split.add(made, made_bytes);
                 return self.drop_frame(pools, frame, DropReason::NoFrameMemory);
             };

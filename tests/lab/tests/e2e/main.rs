@@ -8,6 +8,7 @@ mod drops;
 mod host;
 mod idle;
 mod interop;
+mod jumbo;
 mod load;
 mod masquerade_ports;
 mod neighbours;
