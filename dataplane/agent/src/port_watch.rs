@@ -105,7 +105,7 @@ pub(crate) fn spawn(plane: Arc<Plane>, range: PortRange, end: Receiver<()>) -> s
                     *plane.contested.lock().unwrap_or_else(PoisonError::into_inner) = watch.draining();
                 }
                 Err(err) => {
-                    tracing::warn!("cannot tell which ports the host uses: {err}; what is known stays in force")
+                    tracing::warn!("cannot tell which ports the host uses: {err}; what is known stays in force");
                 }
             }
             pause = EVERY.max(now.elapsed() * SHARE);
@@ -121,7 +121,7 @@ fn apply(plane: &Plane, change: Change) {
             .uplink
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .own(port, on)
+            .own(port, on);
     };
     match change {
         Change::Avoid(port) => {

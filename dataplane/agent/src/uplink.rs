@@ -10,8 +10,16 @@ use sluice_wire::{Addr, Proto};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-/// Entries of each ring.
+/// Most entries of each ring.
 const RING: u32 = 2048;
+
+/// Entries of each ring of so many queues: together they hold no more chunks than there are, four for each entry.
+fn ring(queues: u32, chunks: usize) -> u32 {
+    let share = u32::try_from(chunks / 4).unwrap_or(u32::MAX) / queues.max(1);
+    // The highest power of two that is not above it.
+    let power = 1 << share.max(1).ilog2();
+    RING.min(power).max(64)
+}
 
 /// What is needed to open it.
 pub(crate) struct UplinkSpec {
@@ -122,7 +130,7 @@ impl Uplink {
         let spec = afxdp::QueueSpec {
             interface: self.spec.interface.clone(),
             queues: (0..self.spec.queues).collect(),
-            ring_size: RING,
+            ring_size: ring(self.spec.queues, self.memory.0.count()),
             port: UPLINK,
         };
         let mut pools = Pools::new(&self.memory.0, &self.memory.1);
@@ -192,5 +200,20 @@ fn load_program(tunnel_port: u16, owned: &BTreeSet<u16>) -> Result<xdp::Steering
 fn own(table: &xdp::OwnedPorts, port: u16, on: bool) {
     for proto in [Proto::TCP, Proto::UDP, Proto::ICMP, Proto::ICMPV6] {
         table.own(proto, port, on);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ring;
+
+    #[test]
+    fn rings_of_many_queues_share_the_frames() {
+        assert_eq!(ring(2, 16_384), 2048);
+        assert_eq!(ring(1, 1 << 20), 2048);
+        assert_eq!(ring(16, 16_384), 256);
+        assert_eq!(ring(3, 16_384), 1024);
+        assert_eq!(ring(256, 4096), 64);
+        assert_eq!(ring(0, 0), 64);
     }
 }

@@ -2,6 +2,7 @@
 //! It never looks into a packet further than a device's own offload header asks for.
 
 pub mod afxdp;
+mod link;
 pub mod memory;
 pub mod netns;
 pub mod pcap;
