@@ -55,7 +55,7 @@ bond() {
 
 ready() { on "node-$1" $sluice --socket "/run/$1.sock" status -o json | grep -q '"ready": *true'; }
 answers() { on pod-a ping -n -c 1 -W 2 "$1"; }
-both() { answers 10.244.2.5 && answers fd00:244:2::5; }
+both() { answers 10.244.2.5 && answers fd00:244:2::5; } >/dev/null
 
 # up UPLINK BOND-OPTIONS...: everything, until the pods are attached.
 up() {
@@ -131,7 +131,7 @@ transfer() {
 }
 
 # Frames of the tunnel leave on the wire in this form.
-on_the_wire() { ip netns exec node-b timeout 20 tcpdump -n -i "$1" -c 1 "$2"; }
+on_the_wire() { ip netns exec node-b timeout 20 tcpdump -Z root -n -i "$1" -c 1 "$2"; }
 seen() {
     ip netns exec pod-a ping -n -i 0.2 10.244.2.5 >/dev/null 2>&1 &
     pinging=$!
