@@ -141,10 +141,13 @@ seen() {
     return $result
 }
 
-no_warnings() { on node-a $sluice --socket /run/a.sock status -o json | grep -q '"warnings": *\[\]'; }
+# That a pod receives slowly is said of any in a guest that is emulated.
+no_warnings() { ! on node-a $sluice --socket /run/a.sock status | grep -E '^(warning|error)' | grep -v ' Pod '; }
 
 for module in tls bonding; do [ ! -e /test/$module.ko ] || insmod /test/$module.ko 2>/dev/null; done
 modprobe 8021q
+# tcpdump asks for a user.
+echo root:x:0:0:root:/:/bin/sh >/etc/passwd
 mkfifo /tmp/open
 exec 3<>/tmp/open
 modprobe tun
