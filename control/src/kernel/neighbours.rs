@@ -83,13 +83,13 @@ impl Neighbours {
         }
     }
 
-    /// Starts resolving those kept ones that are not resolved; to be called every second. The kernel probes managed
-    /// neighbours by itself, but somebody may have flushed them. With `all`, unmanaged ones that are resolved are asked
-    /// for as well: nobody else finds out when they change.
+    /// Starts resolving those kept ones that are not resolved; to be called every second. With `all`, every one of them is
+    /// asked for again: an entry that somebody flushed may be back because the kernel itself needed it, but unmanaged, and
+    /// nobody would find out when it changes. What is managed already stays as it is.
     pub async fn refresh(&mut self, underlay: &Underlay, all: bool) {
         let resolved: BTreeSet<_> = underlay.neighbours.iter().map(|n| (n.ifindex, n.addr)).collect();
         for key in self.kept.clone() {
-            if (self.unmanaged && all || !resolved.contains(&key))
+            if (all || !resolved.contains(&key))
                 && let Err(err) = self.resolve(key, true).await
             {
                 tracing::debug!("cannot ask for next hop {}: {}", key.1, text(&err));

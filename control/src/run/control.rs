@@ -29,7 +29,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until};
 const SETTLE: Duration = Duration::from_millis(3);
 /// Namespaces that are gone are noticed after this long at most.
 const LOOK: Duration = Duration::from_millis(500);
-/// Neighbours that the kernel does not look after are asked for every so many seconds.
+/// Neighbours that the kernel may not look after are asked for every so many seconds.
 const NEIGHBOURS_EVERY: u64 = 5;
 /// Routes and addresses of `sluice0` are looked at again every so many seconds, as others can change them.
 const HOST_EVERY: u64 = 30;

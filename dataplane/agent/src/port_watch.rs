@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 
 /// Pause between two looks at the host's sockets.
 const EVERY: Duration = Duration::from_secs(1);
-/// Reading a hundred thousand sockets takes a while: the pause is at least this many times as long.
+/// Reading a hundred thousand sockets takes a while: the pause is this many times as long then, up to [`LATEST`].
 const SHARE: u32 = 50;
+const LATEST: Duration = Duration::from_secs(5);
 /// A port that a program had is left to it this long after its socket is gone: programs are restarted.
 const REST: Duration = Duration::from_secs(60);
 
@@ -98,7 +99,9 @@ pub(crate) fn spawn(plane: Arc<Plane>, range: PortRange, end: Receiver<()>) -> s
         let mut pause = EVERY;
         while end.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
             let now = Instant::now();
-            match in_use(range) {
+            let used = in_use(range);
+            pause = (now.elapsed() * SHARE).clamp(EVERY, LATEST);
+            match used {
                 Ok(used) => {
                     let changes = watch.look(&used, || answered(&plane), now);
                     changes.into_iter().for_each(|change| apply(&plane, change));
@@ -108,7 +111,6 @@ pub(crate) fn spawn(plane: Arc<Plane>, range: PortRange, end: Receiver<()>) -> s
                     tracing::warn!("cannot tell which ports the host uses: {err}; what is known stays in force");
                 }
             }
-            pause = EVERY.max(now.elapsed() * SHARE);
         }
     };
     std::thread::Builder::new().name("port-watch".into()).spawn(run)
