@@ -71,8 +71,9 @@ miri: ## Run the tests of frame memory under miri; needs a nightly toolchain wit
 	MIRIFLAGS=-Zmiri-strict-provenance $(CARGO) +nightly miri test --locked --target-dir $(TARGET)/miri -p sluice-mem
 
 # Needs QEMU, a guest kernel and minutes, so CI does not run it; tests/vm/zero-copy.sh says what is missing.
-vm-test: ## Only AF_XDP zero-copy, between the NICs of a QEMU guest; VM=FOLDER names what boots it (../shared/vm)
+vm-test: ## Only AF_XDP zero-copy, bonds and VLANs, in a QEMU guest; VM=FOLDER names what boots it (../shared/vm)
 	@tests/vm/zero-copy.sh
+	@tests/vm/uplinks.sh
 
 deny: ## Check licences, sources and duplicates of all crates; installs cargo-deny when it is missing (minutes)
 	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny

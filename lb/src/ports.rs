@@ -3,6 +3,7 @@
 
 use core::fmt;
 use core::str::FromStr;
+use core::sync::atomic::{AtomicU64, Ordering};
 use sluice_wire::Tuple;
 
 use crate::weights::gcd;
@@ -138,22 +139,39 @@ impl fmt::Debug for PortSet {
     }
 }
 
-/// The source ports that this node owns for masquerading.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The source ports that this node may own for masquerading. Each can be given up and taken back while workers choose.
 pub struct SnatPorts {
-    owned: PortSet,
     list: Box<[u16]>,
+    owned: Box<[AtomicU64; 1024]>,
 }
 
 impl SnatPorts {
     /// Masquerading with these ports; port 0 is no port and left out.
-    pub fn new(mut owned: PortSet) -> Self {
-        owned.remove(0);
-        let list = owned.iter().collect();
-        Self { owned, list }
+    pub fn new(mut ports: PortSet) -> Self {
+        ports.remove(0);
+        Self {
+            list: ports.iter().collect(),
+            owned: Box::new(ports.words.map(AtomicU64::new)),
+        }
     }
 
-    /// Number of ports owned.
+    /// All ports that can be owned.
+    pub fn all(&self) -> PortSet {
+        self.list.iter().copied().collect()
+    }
+
+    /// Gives a port up, or takes it back: from now on no connection, or any, may be masqueraded to it. A port that was not among
+    /// the first is never owned.
+    pub fn own(&self, port: u16, on: bool) {
+        let (word, mask) = (&self.owned[usize::from(port / 64)], 1 << (port % 64));
+        if !on {
+            word.fetch_and(!mask, Ordering::Relaxed);
+        } else if self.list.binary_search(&port).is_ok() {
+            word.fetch_or(mask, Ordering::Relaxed);
+        }
+    }
+
+    /// Number of ports that can be owned.
     pub fn len(&self) -> usize {
         self.list.len()
     }
@@ -165,7 +183,7 @@ impl SnatPorts {
 
     /// Whether replies to this port are ours.
     pub fn owns(&self, port: u16) -> bool {
-        self.owned.contains(port)
+        self.owned[usize::from(port / 64)].load(Ordering::Relaxed) >> (port % 64) & 1 != 0
     }
 
     /// Ports to try for a connection, none twice: its own source port if that is owned, then up to 128 others, spread over all owned
@@ -175,8 +193,17 @@ impl SnatPorts {
         let count = self.list.len() as u64;
         let (start, step) = walk(tuple.stable_hash() ^ entropy, count);
         let others = (0..count).map(move |i| self.list[((start + i * step) % count) as usize]);
-        kept.into_iter()
-            .chain(others.filter(move |&port| Some(port) != kept).take(TRIES))
+        kept.into_iter().chain(
+            others
+                .filter(move |&port| Some(port) != kept && self.owns(port))
+                .take(TRIES),
+        )
+    }
+}
+
+impl fmt::Debug for SnatPorts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SnatPorts({} ports)", self.len())
     }
 }
 

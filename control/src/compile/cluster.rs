@@ -64,6 +64,15 @@ pub(super) fn survey<'a>(
         }
     }
     let taken = Taken::new(underlay);
+    let here = |addr: &Addr| underlay.addresses.iter().any(|(_, own)| own == addr);
+    if !own.internal_ips.is_empty() && !own.internal_ips.iter().any(here) {
+        let listed: Vec<String> = own.internal_ips.iter().map(Addr::to_string).collect();
+        let text = format!(
+            "none of the addresses of its Node object ({}) is on an interface here; other nodes take no tunnel packets from elsewhere",
+            listed.join(", ")
+        );
+        reports.push(Report::warning(&object, text));
+    }
     let mut ranges = Ranges::default();
     let mut own_prefixes = own.prefixes.clone();
     own_prefixes.retain(|prefix| is_free(own, prefix, &taken, reports) && ranges.claim(own, *prefix, reports));

@@ -12,7 +12,7 @@ use super::slots::Slots;
 use sluice_snapshot::{Adjacency, AdjacencyIndex, Forwarding, Link, Node, Peer, PeerSlot, Prefix, Route};
 use sluice_vxlan::{OVERHEAD_V4, OVERHEAD_V6, Template, Tunnel};
 use sluice_wire::{Addr, MacAddr, Scope};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// What an adjacency leads to.
@@ -56,6 +56,8 @@ struct Pass<'a> {
     out: Forwarding,
     ways: HashSet<Way>,
     wanted: BTreeSet<(u32, Addr)>,
+    /// What cannot be reached while a next hop does not answer.
+    silent: BTreeMap<Addr, BTreeSet<String>>,
     reports: &'a mut Vec<Report>,
 }
 
@@ -72,7 +74,7 @@ impl Memo {
         self.peers.begin_round();
         self.adjacencies.begin_round();
         let out = Forwarding::default();
-        let (ways, wanted) = (HashSet::new(), BTreeSet::new());
+        let (ways, wanted, silent) = (HashSet::new(), BTreeSet::new(), BTreeMap::new());
         let mut pass = Pass {
             memo: self,
             inputs,
@@ -82,6 +84,7 @@ impl Memo {
             out,
             ways,
             wanted,
+            silent,
             reports,
         };
         // Later ones replace earlier ones for the same prefix.
@@ -89,6 +92,7 @@ impl Memo {
         pass.neighbours();
         pass.peers();
         pass.own();
+        pass.report_silent();
         let Pass { out, ways, wanted, .. } = pass;
         self.adjacencies.keep(|way| ways.contains(way));
         let names: HashSet<&str> = cluster.peers.iter().map(|peer| peer.node.name.as_str()).collect();
@@ -115,8 +119,13 @@ impl Pass<'_> {
                 None => Route::OnLink,
                 Some(gateway) => {
                     self.wanted.insert((uplink.ifindex, gateway));
-                    self.direct(gateway)
-                        .map_or(Route::Unresolved { next_hop: gateway }, Route::Direct)
+                    match self.direct(gateway) {
+                        Some(at) => Route::Direct(at),
+                        None => {
+                            self.silent.entry(gateway).or_default().insert(route.prefix.to_string());
+                            Route::Unresolved { next_hop: gateway }
+                        }
+                    }
                 }
             };
             self.out.insert_route(route.prefix, to);
@@ -242,6 +251,7 @@ impl Pass<'_> {
         let Some(outer_dst_mac) = mac else {
             // The index is kept, so that flows find the same way when the next hop is back.
             self.index(way);
+            self.silent.entry(next).or_default().insert(format!("node {name}"));
             return Route::Unresolved { next_hop: next };
         };
         let template = Template::new(&Tunnel {
@@ -309,6 +319,27 @@ impl Pass<'_> {
         }
         for base in bases.into_iter().flatten() {
             self.out.insert_route(Prefix::host(base), Route::Host);
+        }
+    }
+
+    /// One report for each next hop: a gateway may lead to a thousand nodes.
+    fn report_silent(&mut self) {
+        const NAMED: usize = 3;
+        // That the uplink is down says all.
+        if !self.inputs.underlay.uplink.up {
+            return;
+        }
+        for (next, behind) in std::mem::take(&mut self.silent) {
+            let named: Vec<&str> = behind.iter().take(NAMED).map(String::as_str).collect();
+            let more = match behind.len().saturating_sub(NAMED) {
+                0 => String::new(),
+                n => format!(" and {n} more"),
+            };
+            let text = format!(
+                "its MAC is not known, it is being asked for; until it answers, these cannot be reached: {}{more}",
+                named.join(", ")
+            );
+            self.reports.push(Report::warning(format!("next hop {next}"), text));
         }
     }
 

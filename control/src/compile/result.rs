@@ -27,6 +27,8 @@ pub struct Compiled {
 pub struct Steering {
     /// Index of the uplink, 0 while it is not there: another one by the same name has another.
     pub uplink: u32,
+    /// Largest IP packet of the uplink, bytes.
+    pub mtu: u16,
     /// Service addresses with protocol and port.
     pub frontends: Vec<Frontend>,
     /// Protocol and port, taken at every node address.

@@ -2,13 +2,13 @@
 //! packet asks for them. It never answers or sends ARP or NDP itself.
 
 use super::requests::{errno, family, text};
-use crate::compile::Underlay;
+use crate::compile::{Underlay, Uplink};
 use futures::TryStreamExt;
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourExtFlags, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
 use rtnetlink::{Error, Handle};
-use sluice_wire::Addr;
+use sluice_wire::{Addr, MacAddr};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,8 @@ const MOST: usize = 128;
 pub struct Neighbours {
     handle: Handle,
     kept: BTreeSet<(u32, Addr)>,
+    /// Index, MAC and state of the uplink that they were asked for at.
+    at: (u32, MacAddr, bool),
     /// The kernel does not know managed neighbours (before 5.16): they are asked for again and again instead.
     unmanaged: bool,
     asked: BTreeMap<Addr, Instant>,
@@ -33,6 +35,7 @@ impl Neighbours {
         Self {
             handle,
             kept: BTreeSet::new(),
+            at: Default::default(),
             unmanaged: false,
             asked: BTreeMap::new(),
         }
@@ -42,6 +45,17 @@ impl Neighbours {
     #[must_use]
     pub fn unmanaged(self, unmanaged: bool) -> Self {
         Self { unmanaged, ..self }
+    }
+
+    /// Tells what the uplink is now. When it goes down, loses its carrier or gets another MAC, the kernel forgets its
+    /// neighbours (`neigh_changeaddr`, `neigh_carrier_down`): all of them are asked for anew then.
+    pub fn uplink_is(&mut self, uplink: &Uplink) {
+        let at = (uplink.ifindex, uplink.mac, uplink.up);
+        if at != self.at {
+            self.at = at;
+            self.kept.clear();
+            self.asked.clear();
+        }
     }
 
     /// From now on keeps exactly these resolved (interface index, address).
@@ -75,12 +89,13 @@ impl Neighbours {
         }
     }
 
-    /// Starts resolving those kept ones that are not resolved; to be called every few seconds. The kernel probes
-    /// managed neighbours by itself, but somebody may have flushed them.
-    pub async fn refresh(&mut self, underlay: &Underlay) {
+    /// Starts resolving those kept ones that are not resolved; to be called every second. With `all`, every one of them is
+    /// asked for again: an entry that somebody flushed may be back because the kernel itself needed it, but unmanaged, and
+    /// nobody would find out when it changes. What is managed already stays as it is.
+    pub async fn refresh(&mut self, underlay: &Underlay, all: bool) {
         let resolved: BTreeSet<_> = underlay.neighbours.iter().map(|n| (n.ifindex, n.addr)).collect();
         for key in self.kept.clone() {
-            if (self.unmanaged || !resolved.contains(&key))
+            if (all || !resolved.contains(&key))
                 && let Err(err) = self.resolve(key, true).await
             {
                 tracing::debug!("cannot ask for next hop {}: {}", key.1, text(&err));

@@ -20,7 +20,7 @@ impl Control {
         }
         // Without an uplink pods of this node still talk to each other; their MTU stays what it was.
         let Some(mtu) = self.uplink_mtu else { return };
-        underlay.uplink.mtu = mtu;
+        underlay.uplink.mtu = mtu.min(self.settings.uplink_limit);
         if !self.adopted {
             // A first compilation, which is not published, says what the pods' MTU is.
             if let Err(reports) = self.compile(&underlay) {
@@ -40,6 +40,7 @@ impl Control {
         };
         self.reports = compiled.reports;
         self.own_ranges = compiled.own_ranges;
+        self.reports.extend(self.too_large(mtu));
         let plan = self.host_plan(&compiled.parts, compiled.pod_mtu);
         self.publish(compiled.parts);
         self.complete = true;
@@ -54,8 +55,24 @@ impl Control {
         }));
         let applied = self.host.apply(&plan).await;
         self.trouble("host interface", applied);
-        let kept = self.neighbours.keep(&compiled.wanted_neighbours).await;
+        self.neighbours.uplink_is(&underlay.uplink);
+        // Nobody can be asked by a link that is down.
+        let wanted = Some(compiled.wanted_neighbours).filter(|_| underlay.uplink.up);
+        let kept = self.neighbours.keep(&wanted.unwrap_or_default()).await;
         self.trouble("next hops", kept);
+    }
+
+    fn too_large(&self, mtu: u16) -> Option<Report> {
+        let limit = self.settings.uplink_limit;
+        let text = format!(
+            "its MTU is {mtu}, but this kernel's AF_XDP carries packets of at most {limit} bytes (Linux 6.6 and newer carry \
+             more): pods' MTU is made to fit, and larger packets of other nodes are lost; lower the MTU of all nodes"
+        );
+        (mtu > limit).then(|| Report {
+            severity: Severity::Warning,
+            object: format!("uplink {}", self.settings.uplink_interface),
+            text,
+        })
     }
 
     /// `sluice0` has the pods' MTU, which the compilation gives: where it differs from what was assumed, it is done

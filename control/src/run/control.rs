@@ -30,7 +30,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until};
 const SETTLE: Duration = Duration::from_millis(3);
 /// Namespaces that are gone are noticed after this long at most.
 const LOOK: Duration = Duration::from_millis(500);
-/// Kept neighbours are looked after every so many seconds.
+/// Neighbours that the kernel may not look after are asked for every so many seconds.
 const NEIGHBOURS_EVERY: u64 = 5;
 /// Routes and addresses of `sluice0` are looked at again every so many seconds, as others can change them.
 const HOST_EVERY: u64 = 30;
@@ -243,10 +243,9 @@ impl Control {
         if recheck || !self.troubles.is_empty() || !self.adopted {
             self.touch();
         }
-        if seconds.is_multiple_of(NEIGHBOURS_EVERY)
-            && let Some(underlay) = &self.underlay
-        {
-            self.neighbours.refresh(underlay).await;
+        if let Some(underlay) = &self.underlay {
+            let all = seconds.is_multiple_of(NEIGHBOURS_EVERY);
+            self.neighbours.refresh(underlay, all).await;
         }
     }
 

@@ -1,7 +1,7 @@
 //! What control needs from the packet side.
 
 use crate::api::{CountersReport, FlowQuery, FlowRow, WorkerTotals};
-use crate::compile::{SlotKeeper, Steering};
+use crate::compile::{Report, SlotKeeper, Steering};
 use sluice_lb::{EndpointSlot, ServiceSlot};
 use sluice_snapshot::Caps;
 use sluice_wire::{DropReason, MacAddr, PortSlot, Scope};
@@ -88,6 +88,11 @@ pub trait Dataplane: Send + Sync + 'static {
 
     /// How many queues of the uplink are in use.
     fn uplink_queues(&self) -> u16;
+
+    /// What a person should know of the packet side; part of `status`.
+    fn warnings(&self) -> Vec<Report> {
+        Vec::new()
+    }
 
     /// Connections to this endpoint now.
     fn endpoint_connections(&self, slot: EndpointSlot) -> u32;

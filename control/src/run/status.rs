@@ -88,6 +88,7 @@ impl Control {
 
     fn warnings(&self) -> Vec<Warning> {
         let mut out: Vec<_> = self.reports.iter().map(warning).collect();
+        out.extend(self.dataplane.warnings().iter().map(warning));
         out.extend(self.troubles.iter().map(|(about, text)| Warning {
             severity: "error".to_owned(),
             object: (*about).to_owned(),

@@ -257,6 +257,7 @@ impl Node {
                 notices: vec!["is under test".into()],
                 ..Testing::default()
             },
+            uplink_limit: u16::MAX,
         };
         let publisher = Publisher::new(Snapshot::first(empty_parts()));
         let subscriber = publisher.subscribe();

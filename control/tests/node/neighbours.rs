@@ -51,8 +51,20 @@ fn next_hops_are_kept_resolved_and_let_go() {
         })
         .await;
         let now = seen.borrow().clone().unwrap();
-        neighbours.refresh(&now).await;
+        neighbours.refresh(&now, false).await;
         resolved(&seen, v4).await;
+
+        // Flushed, and back because the kernel itself needed it: nobody would look after it.
+        ip("neigh del 192.0.2.2 dev up0");
+        ip("neigh add 192.0.2.2 lladdr 02:00:00:00:00:99 nud stale dev up0");
+        resolved(&seen, v4).await;
+        let now = seen.borrow().clone().unwrap();
+        neighbours.refresh(&now, true).await;
+        let entry = ip("neigh show 192.0.2.2 dev up0");
+        assert!(
+            entry.contains("managed") && entry.contains("02:00:00:00:00:99"),
+            "{entry}"
+        );
 
         neighbours.keep(&[(uplink, v4)]).await.unwrap();
         assert_eq!(ip("neigh show 2001:db8::2 dev up0"), "");

@@ -1,4 +1,4 @@
-//! Which ports of the masquerade range the host's own sockets hold already: those are never taken from it.
+//! Which ports of the masquerade range the host's own sockets hold: those found at start are never taken from it.
 
 use sluice_lb::{PortRange, PortSet};
 use std::io;
@@ -16,15 +16,30 @@ const TABLES: [&str; 4] = [
 /// The kernel's socket tables cannot be read.
 pub(crate) fn not_in_use(range: PortRange) -> io::Result<PortSet> {
     let mut free = PortSet::from(range);
+    in_use(range)?.iter().for_each(|port| free.remove(port));
+    Ok(free)
+}
+
+/// The ports of `range` that sockets of this network namespace are bound to.
+///
+/// # Errors
+/// The kernel's socket tables cannot be read.
+pub(crate) fn in_use(range: PortRange) -> io::Result<PortSet> {
+    let mut used = PortSet::new();
     for table in TABLES {
         match std::fs::read_to_string(table) {
-            Ok(text) => text.lines().filter_map(local_port).for_each(|port| free.remove(port)),
+            Ok(text) => {
+                let ports = text.lines().filter_map(local_port);
+                ports
+                    .filter(|port| range.contains(*port))
+                    .for_each(|port| used.insert(port));
+            }
             // IPv6 may be absent from the kernel.
             Err(err) if err.kind() == io::ErrorKind::NotFound => {}
             Err(err) => return Err(err),
         }
     }
-    Ok(free)
+    Ok(used)
 }
 
 /// Local port of a line of /proc/net/tcp and its like (Documentation/networking/proc_net_tcp.rst).

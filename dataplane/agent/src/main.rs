@@ -7,6 +7,7 @@ mod host_ports;
 mod logging;
 mod only_one;
 mod plane;
+mod port_watch;
 mod ports;
 mod run;
 mod signals;

@@ -6,7 +6,7 @@ use crate::testing::Testing;
 use crate::uplink::Uplink;
 use crate::worker::WorkerHandle;
 use sluice_control::api::{CountersReport, DropCount, FlowQuery, FlowRow, PortCounters, WorkerTotals};
-use sluice_control::compile::Steering;
+use sluice_control::compile::{Report, Severity, Steering};
 use sluice_control::run::{Dataplane, DroppedPacket, PodPort};
 use sluice_engine::{COUNTED_PORTS, ConnectionRow, Counters, DropSample, Shared, Volume};
 use sluice_io::tap;
@@ -26,6 +26,8 @@ pub(crate) struct Plane {
     pub(crate) ports: RwLock<Ports>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) uplink: Mutex<Uplink>,
+    /// Masquerade ports that a program of the host waits for.
+    pub(crate) contested: Mutex<Vec<u16>>,
     pub(crate) clock: Clock,
     pub(crate) polling: &'static str,
     pub(crate) testing: Testing,
@@ -248,6 +250,18 @@ impl Dataplane for Plane {
 
     fn uplink_queues(&self) -> u16 {
         self.uplink.lock().unwrap_or_else(PoisonError::into_inner).queues()
+    }
+
+    fn warnings(&self) -> Vec<Report> {
+        let contested = self.contested.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = "a program of this host has bound it, but connections of pods are still masqueraded to it: they keep it until \
+                    they end, then the program gets what comes there; keep programs out of snat.ports, or choose another range";
+        let report = |port| Report {
+            severity: Severity::Warning,
+            object: format!("masquerade port {port}"),
+            text: text.to_owned(),
+        };
+        contested.iter().map(report).collect()
     }
 
     fn endpoint_connections(&self, slot: EndpointSlot) -> u32 {

@@ -26,8 +26,8 @@ use std::sync::{Arc, Mutex, RwLock};
 
 /// Bytes of an ordinary frame's chunk: a page, the most that AF_XDP takes.
 const CHUNK: usize = 4096;
-/// Super-frames under way per worker: a burst, and as many waiting elsewhere.
-const LARGE_PER_WORKER: usize = 128;
+/// Super-frames and jumbo frames under way per worker: a burst, what it is cut into for one port, and as many waiting elsewhere.
+const LARGE_PER_WORKER: usize = 256;
 /// Slots for services and endpoints in the schedulers' tables.
 const SERVICE_SLOTS: usize = 65_536;
 const ENDPOINT_SLOTS: usize = 262_144;
@@ -85,7 +85,8 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
         scope: UPLINK_SCOPE,
         caps: Caps::default(),
     };
-    let settings = control_settings(config, host, uplink_port, owned_ports, &testing);
+    let limit = u16::try_from(afxdp::max_packet(&small)).unwrap_or(u16::MAX);
+    let settings = control_settings(config, host, uplink_port, (owned_ports, limit), &testing);
     let publisher = Publisher::new(Snapshot::first(empty_parts()));
     let (resolve, wanted) = bounded(256);
     let (workers, crossing) = spawn(config, clock, &publisher, &shared, (&small, &large), &resolve)?;
@@ -95,17 +96,24 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
         ports: RwLock::new(ports),
         shared,
         uplink: Mutex::new(uplink),
+        contested: Mutex::default(),
         clock,
         polling: config.workers.polling.name(),
         testing,
     });
     let control = start(settings, plane.clone(), publisher, wanted)?;
+    let (end_watch, ended) = bounded(0);
+    let watch = crate::port_watch::spawn(plane.clone(), range, ended)?;
     tracing::info!(node = %config.node, "agent started");
 
     // A closed channel means that the signal thread ended, which only happens with a signal.
     let _ = stop.recv();
     tracing::info!("stopping");
     control.shutdown();
+    drop(end_watch);
+    if watch.join().is_err() {
+        tracing::error!("the watch over the host's ports had panicked");
+    }
     plane.stop()?;
     tap::remove(None, HOST_TAP)?;
     let (have, of) = (small.home() + large.home(), small.count() + large.count());
@@ -134,7 +142,7 @@ fn control_settings(
     config: &Config,
     host_port: HostPort,
     uplink_port: UplinkPort,
-    owned_ports: Vec<(u16, u16)>,
+    (owned_ports, uplink_limit): (Vec<(u16, u16)>, u16),
     testing: &Testing,
 ) -> ControlSettings {
     ControlSettings {
@@ -157,6 +165,7 @@ fn control_settings(
         uplink_port,
         owned_ports,
         testing: testing.control(),
+        uplink_limit,
     }
 }
 

@@ -8,11 +8,20 @@ use sluice_io::reassembled::Reassembled;
 use sluice_io::{afxdp, xdp};
 use sluice_lb::SnatPorts;
 use sluice_mem::{Memory, Pools};
-use sluice_wire::Proto;
+use sluice_wire::{Addr, Proto};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-/// Entries of each ring.
+/// Most entries of each ring.
 const RING: u32 = 2048;
+
+/// Entries of each ring of so many queues: together they hold no more chunks than there are, four for each entry.
+fn ring(queues: u32, chunks: usize) -> u32 {
+    let share = u32::try_from(chunks / 4).unwrap_or(u32::MAX) / queues.max(1);
+    // The highest power of two that is not above it.
+    let power = 1 << share.max(1).ilog2();
+    RING.min(power).max(64)
+}
 
 /// What is needed to open it.
 pub(crate) struct UplinkSpec {
@@ -29,7 +38,8 @@ pub(crate) struct Uplink {
     umem: afxdp::Umem,
     memory: (Memory, Memory),
     /// Ports that are ours for masquerading.
-    owned: Vec<u16>,
+    owned: BTreeSet<u16>,
+    node_addresses: BTreeSet<Addr>,
     program: Option<xdp::Steering>,
     open: Option<Open>,
 }
@@ -38,19 +48,21 @@ pub(crate) struct Uplink {
 struct Open {
     mode: afxdp::Mode,
     ifindex: u32,
+    mtu: u16,
 }
 
 impl Uplink {
     /// Loads the program, and owns the masquerade ports in its table. Nothing is attached yet.
     pub(crate) fn load(spec: UplinkSpec, small: &Memory, large: &Memory, ports: &SnatPorts) -> anyhow::Result<Self> {
         let umem = afxdp::Umem::new(small)?;
-        let owned: Vec<u16> = (0..=u16::MAX).filter(|port| ports.owns(*port)).collect();
+        let owned: BTreeSet<u16> = (0..=u16::MAX).filter(|port| ports.owns(*port)).collect();
         let program = load_program(spec.tunnel_port, &owned)?;
         Ok(Self {
             spec,
             umem,
             memory: (small.clone(), large.clone()),
             owned,
+            node_addresses: BTreeSet::new(),
             program: Some(program),
             open: None,
         })
@@ -59,6 +71,7 @@ impl Uplink {
     /// Fills the program's tables; the first time, also attaches it and hands its queues to the workers.
     pub(crate) fn steer(&mut self, steering: &Steering, ports: &Ports) -> Result<(), String> {
         self.leave_deleted(steering.uplink, ports)?;
+        self.leave_other_size(steering, ports)?;
         let Some(program) = self.program.as_mut() else {
             return Err("the agent is stopping".into());
         };
@@ -70,8 +83,9 @@ impl Uplink {
             .and_then(|()| program.set_frontends(&frontends))
             .and_then(|()| program.set_node_ports(&steering.node_ports))
             .map_err(|err| err.to_string())?;
+        self.node_addresses = steering.node_addresses.iter().copied().collect();
         if self.open.is_none() {
-            self.open(steering.uplink, ports)?;
+            self.open(steering, ports)?;
         }
         Ok(())
     }
@@ -91,7 +105,23 @@ impl Uplink {
         Ok(())
     }
 
-    fn open(&mut self, ifindex: u32, ports: &Ports) -> Result<(), String> {
+    /// Sockets are bound for frames of up to some size; that the engine keeps to a smaller MTU needs no others.
+    fn leave_other_size(&mut self, steering: &Steering, ports: &Ports) -> Result<(), String> {
+        let fits = |open: &Open| steering.mtu <= open.mtu;
+        if steering.uplink == 0 || self.open.as_ref().is_none_or(fits) {
+            return Ok(());
+        }
+        tracing::info!(
+            interface = self.spec.interface,
+            mtu = steering.mtu,
+            "the uplink has a larger MTU; its queues are opened again"
+        );
+        ports.withdraw(UPLINK)?;
+        self.open = None;
+        Ok(())
+    }
+
+    fn open(&mut self, steering: &Steering, ports: &Ports) -> Result<(), String> {
         let Some(program) = self.program.as_mut() else {
             return Ok(());
         };
@@ -103,7 +133,7 @@ impl Uplink {
         let spec = afxdp::QueueSpec {
             interface: self.spec.interface.clone(),
             queues: (0..self.spec.queues).collect(),
-            ring_size: RING,
+            ring_size: ring(self.spec.queues, self.memory.0.count()),
             port: UPLINK,
         };
         let mut pools = Pools::new(&self.memory.0, &self.memory.1);
@@ -113,7 +143,8 @@ impl Uplink {
         self.receive_reassembled(ports)?;
         self.open = Some(Open {
             mode: uplink.mode,
-            ifindex,
+            ifindex: steering.uplink,
+            mtu: steering.mtu,
         });
         Ok(())
     }
@@ -135,6 +166,23 @@ impl Uplink {
             }
         }
         Ok(())
+    }
+
+    /// Takes a masquerade port from the host, or gives it back.
+    pub(crate) fn own(&mut self, port: u16, on: bool) {
+        if on {
+            self.owned.insert(port);
+        } else {
+            self.owned.remove(&port);
+        }
+        if let Some(program) = &self.program {
+            own(&program.owned_ports(), port, on);
+        }
+    }
+
+    /// Addresses that connections are masqueraded to towards outside, and others of the node.
+    pub(crate) fn node_addresses(&self) -> &BTreeSet<Addr> {
+        &self.node_addresses
     }
 
     /// The mode obtained, for people.
@@ -159,13 +207,32 @@ impl Uplink {
     }
 }
 
-fn load_program(tunnel_port: u16, owned: &[u16]) -> Result<xdp::Steering, xdp::SteeringError> {
+fn load_program(tunnel_port: u16, owned: &BTreeSet<u16>) -> Result<xdp::Steering, xdp::SteeringError> {
     let program = xdp::Steering::load(tunnel_port)?;
     let table = program.owned_ports();
     for port in owned {
-        for proto in [Proto::TCP, Proto::UDP, Proto::ICMP, Proto::ICMPV6] {
-            table.own(proto, *port, true);
-        }
+        own(&table, *port, true);
     }
     Ok(program)
+}
+
+fn own(table: &xdp::OwnedPorts, port: u16, on: bool) {
+    for proto in [Proto::TCP, Proto::UDP, Proto::ICMP, Proto::ICMPV6] {
+        table.own(proto, port, on);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ring;
+
+    #[test]
+    fn rings_of_many_queues_share_the_frames() {
+        assert_eq!(ring(2, 16_384), 2048);
+        assert_eq!(ring(1, 1 << 20), 2048);
+        assert_eq!(ring(16, 16_384), 256);
+        assert_eq!(ring(3, 16_384), 1024);
+        assert_eq!(ring(256, 4096), 64);
+        assert_eq!(ring(0, 0), 64);
+    }
 }

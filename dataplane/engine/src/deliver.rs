@@ -276,7 +276,7 @@ impl Engine {
 
 /// A new ordinary frame of this length, as `write` fills it.
 fn written(pools: &mut Pools, len: usize, write: impl FnOnce(&mut [u8]) -> bool) -> Result<Buf, DropReason> {
-    let mut buf = pools.small.alloc().ok_or(DropReason::NoFrameMemory)?;
+    let mut buf = pools.alloc(len).ok_or(DropReason::NoFrameMemory)?;
     let outcome = match buf.extend(len) {
         None => Err(DropReason::NoHeadroom),
         Some(room) => write(room).then_some(()).ok_or(DropReason::GsoMalformed),

@@ -134,7 +134,7 @@ impl Engine {
             && direction == Direction::Original
             && ConnectionTable::may_replace(&record, cx.snapshot.generation)
             && cx.has_moved(&record, deps);
-        if over || moves {
+        if over || moves || cx.has_lost_its_source(&record) {
             self.end(id);
             return Ok(None);
         }
@@ -171,6 +171,16 @@ impl Context<'_> {
             return Err(Refusal::Tell(DropReason::TtlExceeded, IcmpError::TimeExceeded));
         }
         Ok(())
+    }
+
+    /// Whether a connection was masqueraded to an address that this node no longer has, while it has another one: nothing
+    /// answers there any more. That the node changed is something no decision outlives, so no dependency is noted.
+    fn has_lost_its_source(&self, record: &Record) -> bool {
+        let source = record.reply.dst;
+        source != record.original.src
+            && ConnectionTable::may_replace(record, self.snapshot.generation)
+            && !self.snapshot.parts.node.is_local(source)
+            && self.own_source(record.reply.src).is_some_and(|(own, _)| own != source)
     }
 
     /// Whether a connectionless flow is served by somebody else now: such a flow moves at once.

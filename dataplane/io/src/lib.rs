@@ -3,6 +3,7 @@
 
 pub mod afxdp;
 pub mod fault;
+mod link;
 pub mod memory;
 pub mod netns;
 pub mod pcap;

@@ -104,6 +104,8 @@ pub struct Stats {
     pub rx_no_memory: u64,
     /// Frames refused on the way out.
     pub tx_refused: u64,
+    /// Received frames copied because they came in several pieces.
+    pub rx_copied: u64,
     /// Transmissions copied because the frame lay in foreign memory or in several segments.
     pub tx_copied: u64,
     /// Frames that the kernel lost because we did not take them in time: ring or queue full.

@@ -296,6 +296,16 @@ impl Pools {
         }
     }
 
+    /// A buffer with room for `len` bytes: an ordinary one if they fit there.
+    #[inline]
+    pub fn alloc(&mut self, len: usize) -> Option<Buf> {
+        if len <= self.small.memory().chunk_size() - HEADROOM {
+            self.small.alloc()
+        } else {
+            self.large.alloc()
+        }
+    }
+
     /// Gives a frame's whole chain back.
     #[inline]
     pub fn free(&mut self, mut buf: Buf) {

@@ -45,6 +45,16 @@ proptest! {
         if sport != 0 && owned.contains(&sport) {
             prop_assert_eq!(tried[0], sport);
         }
+        // What is given up is not tried, until it is taken back; what was not there at first is never owned.
+        let (gone, stranger) = (tried.first().copied(), (1..=u16::MAX).find(|p| !owned.contains(p)));
+        stranger.into_iter().for_each(|port| ports.own(port, true));
+        if let Some(gone) = gone {
+            ports.own(gone, false);
+            prop_assert!(!ports.owns(gone) && ports.candidates(&tuple, entropy).all(|p| p != gone));
+            ports.own(gone, true);
+        }
+        prop_assert!(ports.candidates(&tuple, entropy).eq(tried.iter().copied()));
+        prop_assert!(stranger.is_none_or(|port| !ports.owns(port)));
         let real = owned.iter().filter(|&&p| p != 0).count();
         prop_assert!(tried.len() >= real.min(128) && tried.len() <= 129);
     }

@@ -51,6 +51,18 @@ impl ConnectionTable {
         }
     }
 
+    /// Shows every connection to `look`, which must not ask the table anything: a shard is locked meanwhile.
+    pub fn each(&self, mut look: impl FnMut(&Record)) {
+        for shard in &self.shards {
+            let shard = lock(shard);
+            for key in shard.iter().filter(|k| k.direction == Direction::Original) {
+                if let Some(cell) = self.records.cell(key.index) {
+                    look(&cell.load());
+                }
+            }
+        }
+    }
+
     /// Up to `limit` connections, for display. Takes each shard's lock for a moment; never all at once.
     pub fn rows(&self, now_ns: u64, limit: usize) -> Vec<ConnectionRow> {
         let mut rows = Vec::new();

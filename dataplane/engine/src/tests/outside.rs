@@ -4,6 +4,7 @@ use super::bench::{Bench, expect_at_host, expect_at_pod, expect_outside, source_
 use super::packet::{L4, Packet, SYN};
 use super::world::{
     A, B, BASE, GATEWAY_MAC, NODE, NODE_PORT, OTHER_NODE, OUTSIDE, REMOTE, ROUTER_MAC, TUNNEL_PORT, UPLINK, UPLINK_MAC,
+    World,
 };
 use sluice_wire::{Addr, DropReason};
 
@@ -65,6 +66,49 @@ fn used_up_ports_are_a_reason() {
     // Towards another destination they are free.
     let elsewhere = Packet::udp((A.addr(true), 100), (OUTSIDE.addr(true), 54));
     assert_eq!(bench.pod_sends(A, &elsewhere).len(), 1);
+}
+
+#[test]
+fn a_connection_whose_source_the_node_lost_begins_anew() {
+    for v4 in [true, false] {
+        let mut bench = Bench::new();
+        let packet = Packet::udp((A.addr(v4), 1000), (OUTSIDE.addr(v4), 53));
+        let old = source_of(&bench.pod_sends(A, &packet), 0);
+        let new = if v4 {
+            Addr::v4([192, 0, 2, 99])
+        } else {
+            Addr::v6([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x99])
+        };
+        let outside = |w: &mut World, addr| {
+            let slot = if v4 {
+                &mut w.node.outside_v4
+            } else {
+                &mut w.node.outside_v6
+            };
+            *slot = addr;
+        };
+        // Another address that comes first is no reason while the old one is still there.
+        bench.change(|w| {
+            w.node.addresses.insert(new);
+            outside(w, Some(new));
+        });
+        assert_eq!(source_of(&bench.pod_sends(A, &packet), 0), old);
+        // Without any address it waits for one to come back.
+        bench.change(|w| {
+            w.node.addresses.clear();
+            outside(w, None);
+        });
+        assert_eq!(source_of(&bench.pod_sends(A, &packet), 0), old);
+        bench.change(|w| {
+            w.node.addresses.insert(new);
+            outside(w, Some(new));
+        });
+        let source = source_of(&bench.pod_sends(A, &packet), 0);
+        assert_eq!(source.0, new);
+        let reply = packet.clone().from(source).reply();
+        expect_at_pod(&bench.outside_sends(&reply), A, reply.to((A.addr(v4), 1000)).hop());
+        assert_eq!(bench.counters().events.connections_created.get(), 2);
+    }
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! Decides what an interface can tell about itself and who holds a queue of it. It never changes anything.
 
+use crate::link::{self, attribute, control, request};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, send, socket};
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::path::Path;
 
 const ETHTOOL_GCHANNELS: u32 = 0x3c;
@@ -23,6 +24,10 @@ struct Channels {
 /// Receive queues, at least 1.
 pub(super) fn channels(interface: &str) -> io::Result<u32> {
     mtu(interface)?;
+    if link::bundles_others(interface) {
+        let index = nix::net::if_::if_nametoindex(interface)?;
+        return Ok(link::rx_queues(index).unwrap_or(1).clamp(1, crate::xdp::MAX_QUEUES));
+    }
     let mut channels = Channels {
         cmd: ETHTOOL_GCHANNELS,
         ..Channels::default()
@@ -49,29 +54,6 @@ pub(super) fn mtu(interface: &str) -> io::Result<u32> {
     }
     // SAFETY: the kernel has written the integer.
     Ok(unsafe { request.ifr_ifru.ifru_mtu }.max(0) as u32)
-}
-
-fn control() -> io::Result<OwnedFd> {
-    Ok(socket(
-        AddressFamily::Inet,
-        SockType::Datagram,
-        SockFlag::SOCK_CLOEXEC,
-        None,
-    )?)
-}
-
-fn request(interface: &str) -> libc::ifreq {
-    // SAFETY: all-zero bytes are a valid ifreq.
-    let mut request: libc::ifreq = unsafe { core::mem::zeroed() };
-    for (to, from) in request
-        .ifr_name
-        .iter_mut()
-        .take(libc::IFNAMSIZ - 1)
-        .zip(interface.bytes())
-    {
-        *to = from as libc::c_char;
-    }
-    request
 }
 
 /// Half a sentence about who holds an AF_XDP socket on this queue.
@@ -176,17 +158,6 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
 
 fn half(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
-}
-
-fn attribute(mut bytes: &[u8], kind: u16) -> Option<&[u8]> {
-    loop {
-        let len = usize::from(half(bytes, 0)?);
-        let value = bytes.get(4..len)?;
-        if half(bytes, 2)? == kind {
-            return Some(value);
-        }
-        bytes = bytes.get(len.next_multiple_of(4)..)?;
-    }
 }
 
 /// Names and ids of the processes for which `is` holds.

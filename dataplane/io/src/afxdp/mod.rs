@@ -8,6 +8,7 @@
 
 mod held;
 mod holder;
+mod jumbo;
 mod queue;
 mod ring;
 mod setup;
@@ -16,7 +17,7 @@ mod sys;
 mod tests;
 
 pub use queue::XskQueue;
-pub use setup::{QueueSpec, SetupError, Umem, Uplink, open, queue_count};
+pub use setup::{QueueSpec, SetupError, Umem, Uplink, max_packet, open, queue_count};
 
 /// Where the XDP program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

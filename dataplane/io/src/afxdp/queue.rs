@@ -2,6 +2,7 @@
 //! while it closes.
 
 use super::held::Held;
+use super::jumbo::{self, Gather, Gathered};
 use super::setup::Member;
 use super::sys::{Bind, Rings, Socket};
 use super::{Copying, setup};
@@ -43,6 +44,7 @@ pub struct XskQueue {
     port: PortSlot,
     copying: Copying,
     max_frame: usize,
+    gather: Gather,
     alive: bool,
     idle: u32,
     stats: Stats,
@@ -78,7 +80,8 @@ impl XskQueue {
             queue,
             port: spec.port,
             copying,
-            max_frame: max_frame.min(memory.chunk_size() - HEADROOM),
+            max_frame,
+            gather: Gather::default(),
             alive: true,
             idle: 0,
             stats: Stats::default(),
@@ -88,7 +91,8 @@ impl XskQueue {
 
     /// Binds the socket; the mode obtained. From here on the kernel uses what is in the rings.
     pub(super) fn bind(&mut self, ifindex: u32, how: Bind) -> io::Result<Copying> {
-        self.socket.bind(ifindex, self.queue, how)?;
+        let jumbo = self.max_frame > jumbo::piece(&self.memory);
+        self.socket.bind(ifindex, self.queue, how, jumbo)?;
         self.bound = true;
         Ok(match self.socket.zero_copy() {
             Ok(true) => Copying::ZeroCopy,
@@ -239,9 +243,17 @@ impl XskQueue {
             && (14..=self.max_frame).contains(&len)
     }
 
-    /// Makes the frame one segment in our memory. False when the pool has no chunk for the copy.
+    /// Makes the frame one segment in our memory, or as many as it needs. False when the pool has no chunks for the copy.
     fn bring_home(&mut self, frame: &mut Frame, len: usize, pools: &mut Pools) -> bool {
         if frame.buf.memory() == self.memory.id() && frame.buf.next().is_none() {
+            return true;
+        }
+        if len > jumbo::piece(&self.memory) {
+            let Some(cut) = jumbo::cut(&frame.buf, jumbo::piece(&self.memory), pools) else {
+                return false;
+            };
+            pools.free(core::mem::replace(&mut frame.buf, cut));
+            self.stats.tx_copied += 1;
             return true;
         }
         let Some(mut copy) = pools.small.alloc() else {
@@ -262,11 +274,59 @@ impl XskQueue {
     }
 }
 
+impl XskQueue {
+    /// Adds a piece of a frame that lies in several chunks.
+    #[cold]
+    fn piece(&mut self, descriptor: xdp_desc, pools: &mut Pools) -> Gathered {
+        let piece = self.adopt(descriptor.addr, descriptor.len as usize);
+        let last = descriptor.options & libc::XDP_PKT_CONTD == 0;
+        let gathered = self
+            .gather
+            .add(piece.as_ref(), last, pools, &mut self.stats.rx_no_memory);
+        piece.into_iter().for_each(|piece| pools.free(piece));
+        self.stats.rx_copied += u64::from(matches!(gathered, Gathered::Whole(_)));
+        gathered
+    }
+
+    /// Puts a frame of our memory on the ring, where there is room for it; its length.
+    fn put(&mut self, mut buf: Buf, pools: &mut Pools) -> Option<u64> {
+        let mut bytes = 0;
+        loop {
+            let (next, len) = (buf.take_next(), buf.len() as u32);
+            let options = if next.is_some() { libc::XDP_PKT_CONTD } else { 0 };
+            let Some(addr) = self.surrender(buf, pools) else {
+                next.into_iter().for_each(|next| pools.free(next));
+                return None;
+            };
+            self.rings.tx.push(xdp_desc { addr, len, options });
+            self.in_tx += 1;
+            bytes += u64::from(len);
+            match next {
+                Some(next) => buf = next,
+                None => return Some(bytes),
+            }
+        }
+    }
+}
+
 impl PacketIo for XskQueue {
-    fn receive(&mut self, _pools: &mut Pools, burst: &mut Burst) -> Received {
+    fn receive(&mut self, pools: &mut Pools, burst: &mut Burst) -> Received {
         let mut received = Received::default();
+        let mut parts = 0u32;
         while !burst.is_full() {
             let Some(descriptor) = self.rings.rx.pop() else { break };
+            if descriptor.options & libc::XDP_PKT_CONTD != 0 || self.gather.is_open() {
+                match self.piece(descriptor, pools) {
+                    Gathered::Part => parts += 1,
+                    Gathered::Lost => received.invalid += 1,
+                    Gathered::Whole(buf) => {
+                        let meta = Meta::from_port(self.port);
+                        burst.push(Frame { buf, meta });
+                        received.frames += 1;
+                    }
+                }
+                continue;
+            }
             match self.adopt(descriptor.addr, descriptor.len as usize) {
                 Some(buf) => {
                     burst.push(Frame {
@@ -278,7 +338,7 @@ impl PacketIo for XskQueue {
                 None => received.invalid += 1,
             }
         }
-        if received == Received::default() {
+        if received == Received::default() && parts == 0 {
             self.idle = self.idle.wrapping_add(1);
             // A deleted interface makes the socket readable for ever, and only this tells why.
             if self.idle.is_multiple_of(IDLE_CHECK) && self.socket.error().is_some() {
@@ -295,10 +355,15 @@ impl PacketIo for XskQueue {
 
     fn transmit(&mut self, pools: &mut Pools, burst: &mut Burst) -> Sent {
         let mut sent = Sent::default();
-        let room = self.rings.tx.room(burst.len() as u32) as usize;
+        let piece = jumbo::piece(&self.memory);
+        let most = burst.len() * self.max_frame.div_ceil(piece);
+        let mut room = self.rings.tx.room(most as u32) as usize;
         let (mut taken, mut refused) = (0, 0u64);
-        for frame in burst.iter_mut().take(room) {
+        for frame in burst.iter_mut() {
             let len = frame.buf.total_len();
+            let need = if len <= piece { 1 } else { len.div_ceil(piece) };
+            let Some(rest) = room.checked_sub(need) else { break };
+            room = rest;
             if !self.sendable(frame, len) {
                 refused |= 1 << taken;
             } else if !self.bring_home(frame, len, pools) {
@@ -308,17 +373,17 @@ impl PacketIo for XskQueue {
             taken += 1;
         }
         for (n, frame) in burst.drain(..taken).enumerate() {
-            let len = frame.buf.len() as u32;
             if refused >> n & 1 == 1 {
                 pools.free(frame.buf);
                 sent.refused += 1;
-            } else if let Some(addr) = self.surrender(frame.buf, pools) {
-                self.rings.tx.push(xdp_desc { addr, len, options: 0 });
-                self.in_tx += 1;
-                sent.frames += 1;
-                sent.bytes += u64::from(len);
-            } else {
-                sent.refused += 1;
+                continue;
+            }
+            match self.put(frame.buf, pools) {
+                Some(bytes) => {
+                    sent.frames += 1;
+                    sent.bytes += bytes;
+                }
+                None => sent.refused += 1,
             }
         }
         if sent.frames > 0 {
@@ -386,8 +451,10 @@ impl PacketIo for XskQueue {
             mut held,
             copying,
             bound,
+            gather,
             ..
         } = *self;
+        gather.close(pools);
         // Nobody may share the frame memory by this socket from here on.
         drop(member);
         drop(rings);

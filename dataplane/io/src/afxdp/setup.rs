@@ -2,16 +2,18 @@
 //! It never touches a frame.
 
 use super::sys::{Bind, Sizes, Socket};
-use super::{Attach, Copying, Mode, XskQueue, holder};
+use super::{Attach, Copying, Mode, XskQueue, holder, jumbo};
 use crate::xdp::{Steering, SteeringError};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
-use sluice_mem::{HEADROOM, Memory, Pools};
+use sluice_mem::{Memory, Pools};
 use sluice_wire::PortSlot;
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+/// Bytes of an Ethernet header.
+const ETHERNET: usize = 14;
 /// How long a queue may stay busy after its last holder closed it.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -180,6 +182,12 @@ pub fn queue_count(interface: &str) -> Result<u32, SetupError> {
     })
 }
 
+/// Largest IP packet that an uplink over this memory carries: one chunk's worth, or several chunks' where the kernel can.
+pub fn max_packet(memory: &Memory) -> usize {
+    let chunks = if Socket::knows_jumbo() { jumbo::MOST } else { 1 };
+    jumbo::piece(memory) * chunks - ETHERNET
+}
+
 /// Opens the queues over `umem`, fills their rings from `pools`, and makes the attached program feed them: zero-copy
 /// where the program runs in the driver and the driver can, else copying. The mode is logged.
 ///
@@ -199,11 +207,12 @@ pub fn open(spec: &QueueSpec, umem: &Umem, pools: &mut Pools, steering: &mut Ste
         source,
     };
     let ifindex = nix::net::if_::if_nametoindex(spec.interface.as_str()).map_err(|e| about(e.into()))?;
-    let max_frame = holder::mtu(&spec.interface).map_err(about)? as usize + 14;
-    let room = umem.memory.chunk_size() - HEADROOM;
-    if max_frame > room {
-        tracing::warn!(interface = %spec.interface, max_frame, room, "frames above {room} bytes are lost: lower the MTU");
+    let wanted = holder::mtu(&spec.interface).map_err(about)? as usize + ETHERNET;
+    let limit = max_packet(umem.memory()) + ETHERNET;
+    if wanted > limit {
+        tracing::warn!(interface = %spec.interface, wanted, limit, "frames above {limit} bytes are lost: lower the MTU");
     }
+    let max_frame = wanted.min(limit);
     raise_memlock(umem);
     let mut copying = match steering.mode() {
         Some(Attach::Native) => Copying::ZeroCopy,

@@ -105,10 +105,12 @@ impl Socket {
         }
     }
 
-    pub(super) fn bind(&self, ifindex: u32, queue: u32, how: Bind) -> io::Result<()> {
+    /// Binds; `jumbo` also takes frames of several descriptors. Who shares frame memory shares that as well.
+    pub(super) fn bind(&self, ifindex: u32, queue: u32, how: Bind, jumbo: bool) -> io::Result<()> {
+        let own = libc::XDP_USE_NEED_WAKEUP | if jumbo { libc::XDP_USE_SG } else { 0 };
         let (flags, shared) = match how {
-            Bind::ZeroCopy => (libc::XDP_ZEROCOPY | libc::XDP_USE_NEED_WAKEUP, 0),
-            Bind::Copy => (libc::XDP_COPY | libc::XDP_USE_NEED_WAKEUP, 0),
+            Bind::ZeroCopy => (libc::XDP_ZEROCOPY | own, 0),
+            Bind::Copy => (libc::XDP_COPY | own, 0),
             Bind::Shared(fd) => (libc::XDP_SHARED_UMEM, fd as u32),
         };
         let address = libc::sockaddr_xdp {
@@ -121,6 +123,13 @@ impl Socket {
         let len = size_of_val(&address) as socklen_t;
         // SAFETY: `address` is a sockaddr of that length, borrowed for the call.
         check(unsafe { libc::bind(self.0.as_raw_fd(), (&raw const address).cast(), len) })
+    }
+
+    /// Whether this kernel (6.6 or newer) knows frames of several descriptors: an older one refuses the flag before it
+    /// looks for the interface, of which there is none by this index.
+    pub(super) fn knows_jumbo() -> bool {
+        let refusal = Self::new().and_then(|socket| socket.bind(0, 0, Bind::Copy, true)).err();
+        refusal.and_then(|err| err.raw_os_error()) == Some(libc::ENODEV)
     }
 
     /// Whether zero-copy was obtained.

@@ -37,8 +37,14 @@ struct Bench {
 impl Bench {
     /// An uplink of `queues` queues, and a plain interface at the other end of its wire.
     fn new(lake: Lake, queues: u16, ring_size: u32) -> Self {
+        Self::with_mtu(lake, queues, ring_size, 1500)
+    }
+
+    fn with_mtu(lake: Lake, queues: u16, ring_size: u32, mtu: u32) -> Self {
         let (near, far) = (Namespace::new(), Namespace::new());
         near.wire("up0", &far, "peer0", queues);
+        near.ip(&format!("link set up0 mtu {mtu}"));
+        far.ip(&format!("link set peer0 mtu {mtu}"));
         let umem = Umem::new(&lake.small).unwrap();
         let mut pools = lake.pools();
         let (steering, uplink, pools) = near.run(move || {
@@ -133,6 +139,62 @@ fn frames_cross_both_ways_and_starts_may_move() {
         queue.recycle(pools);
         (queue.outstanding().transmit == 0).then_some(())
     });
+    bench.finish();
+}
+
+/// Without a kernel for it there is nothing to test, which is said: [`max_packet`] tells the same to the agent.
+#[test]
+fn jumbo_frames_cross_both_ways_whole() {
+    let lake = Lake::of(4096, 1024);
+    if max_packet(&lake.small) < 9000 {
+        eprintln!("skipped: this kernel has no AF_XDP multi-buffer (Linux 6.6)");
+        return;
+    }
+    let mut bench = Bench::with_mtu(lake, 1, 64, 9000);
+    let far = raw(&bench.far, "peer0");
+    let (queue, pools) = (&mut bench.queues[0], &mut bench.pools);
+    let bytes = |len: usize, from: &[u8]| -> Vec<u8> {
+        let mut bytes = from.to_vec();
+        bytes.extend((from.len()..len).map(|i| (i * 7 % 251) as u8));
+        bytes
+    };
+    let lens = [60, 3840, 3841, 4096, 7681, 9014];
+    for len in lens {
+        let mut frame = bytes(len, &steered(42, 1));
+        frame[16..18].copy_from_slice(&(len as u16 - 14).to_be_bytes());
+        far.send(&frame);
+        let (_, got) = collect(queue, pools, 1, |_| true).remove(0);
+        assert!(got == frame, "{len} bytes came as {}", got.len());
+    }
+    // In the kernel's headroom the ring's chunks hold 3840 bytes.
+    assert_eq!(queue.stats().rx_copied, 4);
+    for len in lens {
+        let frame = bytes(len, &plain(60, 1));
+        let mut burst = Burst::from_iter([frame_of(pools, &frame)]);
+        let sent = queue.transmit(pools, &mut burst);
+        assert_eq!((sent.frames, sent.bytes, sent.refused), (1, len as u64, 0));
+        let got = far.receive();
+        assert!(got == frame, "{len} bytes went as {}", got.len());
+    }
+    let over = bytes(9015, &plain(60, 1));
+    let mut burst = Burst::from_iter([frame_of(pools, &over)]);
+    assert_eq!(queue.transmit(pools, &mut burst).refused, 1);
+    // A frame needs room for all of its pieces: 21 times three of 64 entries, and the rest stays.
+    until("the ring to be empty", || {
+        queue.recycle(pools);
+        (queue.outstanding().transmit == 0).then_some(())
+    });
+    let frame = bytes(9014, &plain(60, 1));
+    let mut burst = Burst::from_iter((0..30).map(|_| frame_of(pools, &frame)));
+    let sent = queue.transmit(pools, &mut burst);
+    assert_eq!((sent.frames, burst.len()), (21, 9));
+    let rest: Vec<_> = burst.drain(..).collect();
+    rest.into_iter().for_each(|frame| pools.free(frame.buf));
+    // More than these do not fit into the receiver's socket.
+    for _ in 0..8 {
+        queue.recycle(pools);
+        assert!(far.receive() == frame);
+    }
     bench.finish();
 }
 

@@ -3,6 +3,7 @@
 use super::pin;
 use super::ports::OwnedPorts;
 use crate::afxdp::Attach;
+use crate::link::bundles_others;
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{HashMap, MapData, MapError, XskMap};
 use aya::programs::links::{FdLink, PinnedLink};
@@ -247,7 +248,8 @@ impl Steering {
 
     fn attach_anew(&mut self, interface: &str, ifindex: u32) -> Result<(Attach, FdLink), SteeringError> {
         let mut refusals = Vec::with_capacity(2);
-        for (attach, mode) in [(Attach::Native, XdpMode::Driver), (Attach::Generic, XdpMode::Skb)] {
+        let modes = [(Attach::Native, XdpMode::Driver), (Attach::Generic, XdpMode::Skb)];
+        for (attach, mode) in modes.into_iter().skip(usize::from(bundles_others(interface))) {
             let outcome = match xdp(&mut self.program)?.attach_to_if_index(ifindex, mode) {
                 Ok(id) => self.take_link(interface, id),
                 Err(err) if matches!(errno(&err), Some(libc::EBUSY | libc::EEXIST)) => {

@@ -159,6 +159,13 @@ impl Conversation {
         }
     }
 
+    /// Asks, and does not read the answer when it is there.
+    pub(crate) fn leave_unread(&mut self, patience: Duration) {
+        self.0.set_read_timeout(Some(patience)).unwrap();
+        self.0.write_all(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+        assert!(self.0.peek(&mut [0]).unwrap() > 0);
+    }
+
     /// One HTTP request; the server keeps the connection open.
     pub(crate) fn http(&mut self, patience: Duration) -> io::Result<String> {
         self.ask("GET / HTTP/1.1\r\nHost: test\r\n\r\n", patience)
