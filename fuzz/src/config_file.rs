@@ -6,7 +6,7 @@ mod real;
 
 /// Any bytes are a configuration, or are refused in one line.
 pub(crate) fn config(data: &[u8]) {
-    let loaded = crate::with_file("config.yaml", data, |file| real::Config::load(file));
+    let loaded = crate::with_file("config.yaml", data, real::Config::load);
     if let Err(error) = loaded {
         let text = error.to_string();
         assert!(!text.contains('\n') && text.len() < 2000, "{text}");

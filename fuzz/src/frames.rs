@@ -223,7 +223,8 @@ pub(crate) fn rewrite(data: &[u8]) {
         start: p.l4,
         offset: p.checksum_offset().unwrap_or(0),
     };
-    apply(&mut frame.clone(), &p, partial, &r);
+    let mut partly = frame;
+    apply(&mut partly, &p, partial, &r);
 }
 
 /// An inner frame lies within the outer one; wrapped again it is found again.
