@@ -56,7 +56,7 @@ fn packets_of_both_directions_leave_the_state_that_both_make() {
         // Its class in the book follows: the next one finds room.
         let mut evicted = 0;
         let inserted = table.insert(&record(tuple(6, 2), tuple(2, 6)), ConnState::SynSent, 0, 1, |_| {
-            evicted += 1
+            evicted += 1;
         });
         assert!(won(&inserted).is_some() && evicted == 1, "{inserted:?}");
     });
