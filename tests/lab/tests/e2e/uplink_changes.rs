@@ -94,7 +94,7 @@ fn no_warnings(lab: &Lab) {
         let waited = lab.wait("the warnings to go", PATIENCE, || {
             seen = status(lab, &node.name);
             let warnings = seen["warnings"].as_array().unwrap();
-            warnings.iter().all(|warning| is_about_a_slow_pod(warning))
+            warnings.iter().all(is_about_a_slow_pod)
         });
         waited.unwrap_or_else(|e| panic!("{}: {e:#} in {seen:#}", node.name));
     }
