@@ -82,7 +82,7 @@ impl Twin {
         theirs.or_else(|| self.oldest(owner, false)).map(Some).ok_or("full")
     }
 
-    fn to_the_end(&mut self, at: usize, established: bool) {
+    fn move_to_end(&mut self, at: usize, established: bool) {
         let mut known = self.0.remove(at);
         known.established = established;
         self.0.push(known);
@@ -128,7 +128,7 @@ proptest! {
                         }
                     }
                     if before[&new.owner] < share && before[&new.owner] < quota as usize {
-                        prop_assert!(matches!(want, Ok(_)), "a port within its share was refused");
+                        prop_assert!(want.is_ok(), "a port within its share was refused");
                     }
                 }
                 Step::Establish(_) | Step::Reset(_) | Step::Remove(_) if twin.0.is_empty() => {}
@@ -137,7 +137,7 @@ proptest! {
                     let known = &twin.0[at];
                     let state = table.advance(known.id, Direction::Reply, TCP, ACK).unwrap();
                     if !known.established && !state.is_expendable() {
-                        twin.to_the_end(at, true);
+                        twin.move_to_end(at, true);
                     }
                 }
                 Step::Reset(at) => {
@@ -146,7 +146,7 @@ proptest! {
                     let state = table.advance(known.id, Direction::Original, TCP, RST);
                     prop_assert!(state.is_some_and(ConnState::is_over), "{:?}", state);
                     if known.established {
-                        twin.to_the_end(at, false);
+                        twin.move_to_end(at, false);
                     }
                 }
                 Step::Remove(at) => {

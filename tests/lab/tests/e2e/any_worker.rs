@@ -133,8 +133,13 @@ fn directions_that_meet_different_workers_are_one_connection() {
         };
         lab.edit(FILE, keep_one).unwrap();
         let served = || {
-            let rows = node.sluice_json(&["services", "default/web"]).unwrap().to_string();
-            rows.contains("10.244.1.5") && !rows.contains("10.244.2.5")
+            let rows = node.sluice_json(&["services", "default/web"]).unwrap();
+            let weight = |address: &str| {
+                let mut endpoints = rows[0]["endpoints"].as_array().into_iter().flatten();
+                let endpoint = endpoints.find(|endpoint| endpoint["address"] == address);
+                endpoint.map_or(0, |endpoint| endpoint["weight"].as_u64().unwrap_or(0))
+            };
+            weight("10.244.1.5") > 0 && weight("10.244.2.5") == 0
         };
         lab.wait("the agent to follow", PATIENCE, served).unwrap();
         for (conversation, name) in &mut open {

@@ -111,7 +111,10 @@ fn come_and_go(lab: &Lab, done: &AtomicBool) -> usize {
         let served = || {
             let rows = node.sluice_json(&["services", "default/web"]).unwrap();
             let endpoints = rows[0]["endpoints"].as_array().into_iter().flatten();
-            endpoints.filter(|endpoint| endpoint["weight"] != 0).count() == keep.len()
+            let serves = |endpoint: &&Value| {
+                endpoint["weight"] != 0 && endpoint["address"].as_str().is_some_and(|a| a.starts_with("10.244."))
+            };
+            endpoints.filter(serves).count() == keep.len()
         };
         lab.wait("the agent to follow", PATIENCE, served).unwrap();
     }
