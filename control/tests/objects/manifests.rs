@@ -158,7 +158,8 @@ fn files_that_cannot_be_read_are_told() {
         problems: Vec::new(),
     };
     seen.until("synced", |s| s.store.synced());
-    let told: Vec<String> = seen.problems.iter().map(ToString::to_string).collect();
+    let mut told: Vec<String> = seen.problems.iter().map(ToString::to_string).collect();
+    told.sort();
     let [big, folder, latin] = told.as_slice() else {
         panic!("{told:?}")
     };

@@ -85,7 +85,7 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
         scope: UPLINK_SCOPE,
         caps: Caps::default(),
     };
-    let limit = u16::try_from(afxdp::max_packet(&small)).unwrap_or(u16::MAX);
+    let limit = u16::try_from(afxdp::max_packet(&small, !testing.floor)).unwrap_or(u16::MAX);
     let settings = control_settings(config, host, uplink_port, (owned_ports, limit), &testing);
     let publisher = Publisher::new(Snapshot::first(empty_parts()));
     let (resolve, wanted) = bounded(256);

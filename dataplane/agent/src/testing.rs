@@ -52,7 +52,7 @@ impl Testing {
     /// One line for each thing that is on, for people.
     pub(crate) fn notices(&self) -> Vec<String> {
         let floor = self.floor.then(|| {
-            format!("does without what Linux newer than 6.1 has, for a test ({VARIABLE}): UDP segmentation at taps, managed neighbours")
+            format!("does without what Linux newer than 6.1 has, for a test ({VARIABLE}): UDP segmentation at taps, managed neighbours, frames in several chunks at the uplink")
         });
         let faults = self.faults.as_ref().map(|(faults, _)| {
             format!("every device loses and damages packets on purpose, for a test ({VARIABLE}): {faults}, in parts per million")

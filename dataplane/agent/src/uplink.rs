@@ -135,6 +135,7 @@ impl Uplink {
             queues: (0..self.spec.queues).collect(),
             ring_size: ring(self.spec.queues, self.memory.0.count()),
             port: UPLINK,
+            multi_buffer: !self.spec.testing.floor,
         };
         let mut pools = Pools::new(&self.memory.0, &self.memory.1);
         let uplink = afxdp::open(&spec, &self.umem, &mut pools, program).map_err(|err| err.to_string())?;

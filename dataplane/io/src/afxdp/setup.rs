@@ -93,6 +93,8 @@ pub struct QueueSpec {
     pub ring_size: u32,
     /// What received frames carry as their ingress.
     pub port: PortSlot,
+    /// Whether a frame may lie in several chunks, where the kernel can that (Linux 6.6).
+    pub multi_buffer: bool,
 }
 
 /// An interface whose queues are open and fed by the program.
@@ -182,9 +184,14 @@ pub fn queue_count(interface: &str) -> Result<u32, SetupError> {
     })
 }
 
-/// Largest IP packet that an uplink over this memory carries: one chunk's worth, or several chunks' where the kernel can.
-pub fn max_packet(memory: &Memory) -> usize {
-    let chunks = if Socket::knows_jumbo() { jumbo::MOST } else { 1 };
+/// Largest IP packet that an uplink over this memory carries: one chunk's worth, or with `multi_buffer` several chunks' where the
+/// kernel can.
+pub fn max_packet(memory: &Memory, multi_buffer: bool) -> usize {
+    let chunks = if multi_buffer && Socket::knows_jumbo() {
+        jumbo::MOST
+    } else {
+        1
+    };
     jumbo::piece(memory) * chunks - ETHERNET
 }
 
@@ -208,7 +215,7 @@ pub fn open(spec: &QueueSpec, umem: &Umem, pools: &mut Pools, steering: &mut Ste
     };
     let ifindex = nix::net::if_::if_nametoindex(spec.interface.as_str()).map_err(|e| about(e.into()))?;
     let wanted = holder::mtu(&spec.interface).map_err(about)? as usize + ETHERNET;
-    let limit = max_packet(umem.memory()) + ETHERNET;
+    let limit = max_packet(umem.memory(), spec.multi_buffer) + ETHERNET;
     if wanted > limit {
         tracing::warn!(interface = %spec.interface, wanted, limit, "frames above {limit} bytes are lost: lower the MTU");
     }

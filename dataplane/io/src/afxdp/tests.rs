@@ -56,6 +56,7 @@ impl Bench {
                 queues: (0..queue_count("up0").unwrap()).collect(),
                 ring_size,
                 port: PortSlot(5),
+                multi_buffer: true,
             };
             let uplink = open(&spec, &umem, &mut pools, &mut steering).unwrap_or_else(|err| panic!("{err}"));
             (steering, uplink, pools)
@@ -146,7 +147,7 @@ fn frames_cross_both_ways_and_starts_may_move() {
 #[test]
 fn jumbo_frames_cross_both_ways_whole() {
     let lake = Lake::of(4096, 1024);
-    if max_packet(&lake.small) < 9000 {
+    if max_packet(&lake.small, true) < 9000 {
         eprintln!("skipped: this kernel has no AF_XDP multi-buffer (Linux 6.6)");
         return;
     }
@@ -253,6 +254,7 @@ fn several_queues_and_devices_share_one_memory() {
             queues: vec![0],
             ring_size: 64,
             port: PortSlot(6),
+            multi_buffer: true,
         };
         let uplink = open(&spec, &umem, &mut pools, &mut steering).unwrap();
         (uplink.queues, steering, pools)
@@ -283,6 +285,7 @@ fn several_queues_and_devices_share_one_memory() {
         queues: vec![0],
         ring_size: 64,
         port: PortSlot(6),
+        multi_buffer: true,
     };
     let mut taken = bench.steering.take().unwrap();
     let (again, taken, mut pools) = bench.near.run(move || {
@@ -298,6 +301,7 @@ fn several_queues_and_devices_share_one_memory() {
             queues: vec![0],
             ring_size: 64,
             port: PortSlot(6),
+            multi_buffer: true,
         };
         let text = open(&spec, &umem, &mut pools, &mut steering).err().unwrap().to_string();
         steering.detach().unwrap();
@@ -337,6 +341,7 @@ fn setup_errors_say_what_to_do() {
             queues: vec![0, 9],
             ring_size: 64,
             port: PortSlot(1),
+            multi_buffer: true,
         };
         let mut text = |spec: QueueSpec| open(&spec, &umem, &mut pools, &mut steering).err().unwrap().to_string();
         assert!(text(spec.clone()).contains("queue 9") && text(spec.clone()).contains("ethtool -l"));
@@ -386,6 +391,7 @@ fn without_a_live_socket_what_is_ours_reaches_nobody() {
             queues: vec![0],
             ring_size: 64,
             port: PortSlot(1),
+            multi_buffer: true,
         };
         let uplink = open(&spec, &umem, &mut pools, &mut steering).unwrap();
         (uplink, steering, pools)
@@ -433,6 +439,7 @@ fn an_interface_without_native_xdp_gets_the_generic_mode_and_keeps_it_over_a_res
             queues: vec![0],
             ring_size: 64,
             port: PortSlot(1),
+            multi_buffer: true,
         };
         let uplink = open(&spec, &umem, &mut pools, &mut steering).unwrap();
         assert_eq!(uplink.mode.to_string(), "AF_XDP generic, copy (driver has no XDP)");

@@ -160,3 +160,27 @@ fn an_uplink_whose_mtu_grows_and_shrinks_carries_what_it_says() {
         }
     });
 }
+
+/// As on Linux before 6.6: the wire is as wide, but a frame must lie in one chunk.
+#[test]
+fn without_frames_in_several_chunks_pods_send_what_fits_into_one() {
+    let mut topology = jumbo();
+    topology.testing = Some("floor".into());
+    in_lab(&topology, |lab| {
+        let (node, user) = (lab.node("node-a").unwrap(), lab.pod("user").unwrap());
+        let status = node.sluice_json(&["status"]).unwrap();
+        assert_eq!(status["uplink"]["mtu"], 9000, "{status:#}");
+        let warned = status["warnings"].to_string();
+        assert!(warned.contains("MTU"), "the status says what follows: {warned}");
+        let link = user.run(&["cat", "/proc/sys/net/ipv6/conf/eth0/mtu"]).unwrap();
+        let mtu: u32 = link.text().unwrap().trim().parse().unwrap();
+        assert!((3000..4096).contains(&mtu), "{mtu}");
+        for to in ["web-1", "web-2"] {
+            let size = (mtu - 28).to_string();
+            let target = address(lab, to, false).to_string();
+            let sent = user.run(&["ping", "-n", "-c", "1", "-W", "3", "-M", "do", "-s", &size, &target]);
+            sent.unwrap().text().unwrap_or_else(|e| panic!("{to}: {e:#}"));
+        }
+        bulk(lab, "user", "web-2");
+    });
+}
