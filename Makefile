@@ -6,7 +6,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test build prepare format lint tests rules unit-test lab-test test-fault test-floor soak fuzz miri vm-test programs deny
+.PHONY: help demo test build prepare format lint tests rules unit-test lab-test test-fault test-floor neighbours soak fuzz miri vm-test programs deny
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ test-fault: programs ## Only lab tests that must hold while every device loses, 
 
 test-floor: programs ## Only the lab tests, without anything that Linux newer than 6.1 has
 	SLUICE_TESTING=floor $(CARGO) test --locked --no-fail-fast -p sluice-lab --test e2e
+
+neighbours: programs ## Only what a neighbour of floods and of a slow pod feels: p99 of its requests beside each of them, and alone
+	$(CARGO) test --locked -p sluice-lab --test e2e -- --nocapture neighbours
 
 soak: programs ## Everything at once for MINUTES (10): traffic of all kinds, churn, agents that stop and die
 	SLUICE_SOAK_SECONDS=$$(($(or $(MINUTES),10) * 60)) $(CARGO) test --locked -p sluice-lab --test e2e -- --nocapture soak
