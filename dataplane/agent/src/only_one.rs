@@ -13,8 +13,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 const NAME: &str = "sluice-agent";
-/// An agent that was killed takes a moment to be gone.
+/// How long one that ends is waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// One that was killed lasts until the kernel has taken its queues down, which on a busy machine takes seconds.
+const GOING: Duration = Duration::from_secs(20);
 /// Longest abstract name, bytes.
 const LONGEST: usize = 107;
 
@@ -42,7 +44,9 @@ impl OnlyOne {
                 Err(err) if err.kind() != ErrorKind::AddrInUse => {
                     bail!("cannot tell whether another agent runs here: {err}")
                 }
-                Err(_) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(20)),
+                Err(_) if Instant::now() < deadline || (Instant::now() < deadline + GOING && is_going(name)) => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
                 Err(_) => bail!(
                     "another agent serves this network namespace already{}; one can, as sluice0 and the uplink's program are there once. Stop it first",
                     holder(name).map_or_else(String::new, |who| format!(" ({who})"))
@@ -70,6 +74,24 @@ fn holder(name: &str) -> Option<String> {
         .find_map(|line| Some(line.split_once(&before)?.1.escape_debug().to_string()))
 }
 
+/// Whether the holder is dead already, and only its descriptors are still being closed.
+fn is_going(name: &str) -> bool {
+    let pid = holder(name).and_then(|who| Some(who.strip_prefix("pid ")?.split_once(',')?.0.to_owned()));
+    pid.is_some_and(|pid| match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(stat) => is_exiting(&stat),
+        Err(_) => true,
+    })
+}
+
+/// From a line of /proc/PID/stat: behind the name, which may contain anything, are the state (Z and X are dead) and, six fields later, the
+/// kernel's flags, of which 4 is PF_EXITING.
+fn is_exiting(stat: &str) -> bool {
+    let mut fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    let state = fields.next().unwrap_or_default();
+    let flags: u32 = fields.nth(5).and_then(|flags| flags.parse().ok()).unwrap_or(0);
+    matches!(state, "Z" | "X") || flags & 4 != 0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,5 +112,22 @@ mod tests {
         let _second = take("eth2", &socket).unwrap();
         let text = take("eth1", "/run/a.sock").unwrap_err().to_string();
         assert!(text.contains("uplink eth2, socket /run/long"), "{text}");
+    }
+
+    #[test]
+    fn a_process_that_is_dead_is_told_from_one_that_runs() {
+        let own = std::fs::read_to_string("/proc/self/stat").unwrap();
+        assert!(!is_exiting(&own), "{own}");
+        let dead = "7 (a) R ) name) Z 1 7 7 0 -1 4194316 0 0";
+        assert!(is_exiting(dead) && is_exiting(&dead.replace(" Z ", " S ")));
+        assert!(!is_exiting(&dead.replace(" Z ", " S ").replace("4194316", "4194304")));
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let stat = format!("/proc/{}/stat", child.id());
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !is_exiting(&std::fs::read_to_string(&stat).unwrap()) {
+            assert!(Instant::now() < deadline, "it ends, and nobody has waited for it");
+            std::thread::yield_now();
+        }
+        child.wait().unwrap();
     }
 }
