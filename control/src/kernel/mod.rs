@@ -7,7 +7,6 @@ pub mod netns;
 pub mod pod;
 pub mod ports;
 mod requests;
-pub mod rps;
 pub mod silence;
 pub mod sysctl;
 pub mod underlay;

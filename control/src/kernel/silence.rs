@@ -96,7 +96,7 @@ impl Silence {
 fn rules(ports: &SilentPorts) -> String {
     let mut text = format!(
         "add table {TABLE}\ndelete table {TABLE}\ntable {TABLE} {{\n comment \"what the kernel does not answer in place of sluice\"\n \
-         chain answers {{\n  type filter hook output priority filter; policy accept;\n  oifname \"lo\" accept\n"
+         chain answers {{\n  type filter hook output priority filter; policy accept;\n  oifname {{ \"lo\", \"sluice0\" }} accept\n"
     );
     if !ports.tcp.is_empty() {
         let _ = writeln!(text, "  tcp flags & rst == rst tcp sport {} drop", set(&ports.tcp));

@@ -233,7 +233,7 @@ impl Control {
         let (workers, counters) = (self.dataplane.workers(), self.dataplane.counters());
         self.rates
             .sample(Instant::now(), workers, &counters, self.settings.uplink_port.slot.0);
-        self.look_for_slow_pods().await;
+        self.look_for_slow_pods();
         self.publisher.collect();
         let recheck = seconds.is_multiple_of(HOST_EVERY);
         if recheck {

@@ -80,9 +80,6 @@ pub trait Dataplane: Send + Sync + 'static {
     /// What writing a packet to each port's receiver cost, ns, about the median; ports written to since the last call only.
     fn receiver_costs(&self) -> Vec<(PortSlot, u32)>;
 
-    /// CPUs that this process may use and that have no worker.
-    fn free_cpus(&self) -> Vec<usize>;
-
     /// How packets come from the uplink, for people, such as `AF_XDP native, copy`.
     fn uplink_mode(&self) -> String;
 

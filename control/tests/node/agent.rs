@@ -72,10 +72,6 @@ impl Dataplane for Taps {
         Vec::new()
     }
 
-    fn free_cpus(&self) -> Vec<usize> {
-        Vec::new()
-    }
-
     fn flows(&self, query: &FlowQuery) -> Vec<FlowRow> {
         assert!(query.limit <= FlowQuery::MAX);
         Vec::new()

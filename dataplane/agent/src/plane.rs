@@ -235,15 +235,6 @@ impl Dataplane for Plane {
         })
     }
 
-    fn free_cpus(&self) -> Vec<usize> {
-        let taken: Vec<_> = self.read(|ports| ports.workers().iter().filter_map(|w| w.cpu).collect());
-        let all = core_affinity::get_core_ids().unwrap_or_default();
-        all.into_iter()
-            .map(|core| core.id)
-            .filter(|cpu| !taken.contains(cpu))
-            .collect()
-    }
-
     fn uplink_mode(&self) -> String {
         self.uplink.lock().unwrap_or_else(PoisonError::into_inner).mode()
     }

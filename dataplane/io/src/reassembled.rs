@@ -137,7 +137,8 @@ impl PacketIo for Reassembled {
         let mut received = Received::default();
         // Nobody knows the size before it is read.
         let mut large = None;
-        while !burst.is_full() {
+        // Bounded, whatever the socket says.
+        while !burst.is_full() && (received.invalid as usize) < sluice_wire::BURST {
             large = large.or_else(|| pools.large.alloc());
             let Some(buf) = &mut large else {
                 self.stats.rx_no_memory += 1;

@@ -132,7 +132,7 @@ drop_reasons! {
         => "Find the pod with `sluice drops`: it tries to send tunnel packets of its own.";
     SlowReceiver = 49, Capacity, "slow_receiver":
         "the receiving pod takes longer than its share of a worker's time, and too much waits for it"
-        => "See `sluice status` for the pod: fewer firewall rules in it, or a CPU without a worker, make it faster.";
+        => "See `sluice status` for the pod: fewer firewall rules in it make it faster.";
     EndpointFirst = 50, Expected, "endpoint_first": "a service's endpoint speaks in a connection that is not known (any more); its client is asked about it"
         => "Nothing after a restart; else the connections of clients that only listen outlive their records (memory.connections).";
     NewFlowRate = 51, Capacity, "new_flow_rate": "port begins more flows in a second than it may"

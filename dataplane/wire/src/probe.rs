@@ -6,6 +6,22 @@ use crate::{Addr, Kind, MacAddr, Parsed, Proto, tcp_flags};
 /// Far outside of any window (at most 2^30 bytes, RFC 7323 section 2.3), whichever segment this is reckoned from.
 const OUT_OF_WINDOW: u32 = 1 << 30;
 
+/// Any that is not zero will do.
+const WINDOW: u16 = 1024;
+
+/// Value and echo of the timestamp option (RFC 7323 section 3).
+fn timestamp(mut options: &[u8]) -> Option<[u8; 8]> {
+    loop {
+        options = match options {
+            [0, ..] | [] => return None,
+            [1, rest @ ..] => rest,
+            [8, 10, rest @ ..] => return rest.first_chunk().copied(),
+            [_, len, ..] if *len >= 2 => options.get(usize::from(*len)..)?,
+            _ => return None,
+        };
+    }
+}
+
 /// Writes a whole frame to `out`: an empty segment to whom the segment `p` in `original` goes, as if `from` had sent it, with
 /// a sequence number that is out of window. Returns its length.
 ///
@@ -23,17 +39,26 @@ pub fn tcp_probe(
     if p.kind != Kind::Tcp || p.fragment || control != tcp_flags::ACK {
         return None;
     }
-    // With its options: where timestamps were agreed on, a segment without may be ignored (RFC 7323 section 3.2).
     let header = original.get(usize::from(p.l4)..usize::from(p.payload))?;
-    let mut room = [0u8; 60];
-    let probe = room.get_mut(..header.len()).filter(|probe| probe.len() >= 20)?;
-    probe.copy_from_slice(header);
+    let (fixed, options) = header.split_at_checked(20)?;
+    // Built anew: a sender whose policy lets nothing out must not choose what is in it. Where timestamps were agreed on, a segment
+    // without may be ignored (RFC 7323 section 3.2).
+    let stamp = timestamp(options);
+    let mut room = [0u8; 32];
+    let len = if stamp.is_some() { 32 } else { 20 };
+    let probe = &mut room[..len];
     probe[..2].copy_from_slice(&from.1.to_be_bytes());
-    let seq = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
+    probe[2..4].copy_from_slice(&fixed[2..4]);
+    let seq = u32::from_be_bytes([fixed[4], fixed[5], fixed[6], fixed[7]]);
     probe[4..8].copy_from_slice(&seq.wrapping_sub(OUT_OF_WINDOW).to_be_bytes());
+    probe[8..12].copy_from_slice(&fixed[8..12]);
+    probe[12] = (len as u8 / 4) << 4;
     probe[13] = tcp_flags::ACK;
-    // Checksum and urgent pointer.
-    probe[16..20].fill(0);
+    probe[14..16].copy_from_slice(&WINDOW.to_be_bytes());
+    if let Some(stamp) = stamp {
+        probe[20..24].copy_from_slice(&[1, 1, 8, 10]);
+        probe[24..32].copy_from_slice(&stamp);
+    }
     Headers {
         eth_src,
         eth_dst,

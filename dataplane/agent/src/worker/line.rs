@@ -7,15 +7,13 @@ use std::collections::VecDeque;
 
 /// Most frames in one port's line.
 const LINE: usize = 256;
-/// Most of them that lie in a super-frame's memory: a quarter of what a worker has.
+/// Most of them that lie in a super-frame's memory, an eighth of what a worker has.
 const LARGE_LINE: usize = 32;
 /// In all lines of a worker together; beyond that every line is short.
 const ALL_LINES: usize = 1024;
-/// A line that is longer keeps pods from sending more into it.
-const LONG: usize = 64;
-const LARGE_LONG: usize = 8;
-/// A line that has become as short lets them on again.
+/// What a line may have then, and how many of them in a super-frame's memory.
 const SHORT: usize = 16;
+const LARGE_SHORT: usize = 2;
 /// Longer than an ordinary frame's chunk.
 const LARGE_BYTES: usize = 4096;
 
@@ -25,6 +23,11 @@ pub(super) struct Line {
     pub(super) allowance: Allowance,
     frames: VecDeque<Frame>,
     large: usize,
+}
+
+/// What a frame counts for among [`ALL_LINES`]: a super-frame's memory is scarcer.
+pub(super) fn weight(frame: &Frame) -> usize {
+    if is_large(frame) { 8 } else { 1 }
 }
 
 fn is_large(frame: &Frame) -> bool {
@@ -48,20 +51,15 @@ impl Line {
         self.frames.is_empty()
     }
 
-    /// Whether who sends into it should wait himself.
-    pub(super) fn is_long(&self) -> bool {
-        self.frames.len() > LONG || self.large > LARGE_LONG
-    }
-
-    pub(super) fn is_short(&self) -> bool {
-        self.frames.len() <= SHORT && self.large <= LARGE_LONG / 2
-    }
-
     /// Stands behind the others; the frame comes back when the line is full. `all` wait in all lines of the worker.
     pub(super) fn join(&mut self, frame: Frame, all: usize) -> Result<(), Frame> {
         let large = is_large(&frame);
-        let full = self.frames.len() >= if all < ALL_LINES { LINE } else { SHORT };
-        if full || (large && self.large >= LARGE_LINE) {
+        let (most, most_large) = if all < ALL_LINES {
+            (LINE, LARGE_LINE)
+        } else {
+            (SHORT, LARGE_SHORT)
+        };
+        if self.frames.len() >= most || (large && self.large >= most_large) {
             return Err(frame);
         }
         self.large += usize::from(large);
@@ -110,10 +108,7 @@ mod tests {
         {
             joined += 1;
         }
-        assert_eq!(
-            (joined, line.len(), line.is_long(), line.is_short()),
-            (LINE, LINE, true, false)
-        );
+        assert_eq!((joined, line.len()), (LINE, LINE));
         let mut seen = 0;
         while !line.is_empty() {
             let mut burst = Burst::new();
@@ -124,7 +119,7 @@ mod tests {
                 pools.free(frame.buf);
             }
         }
-        assert!(seen == LINE && line.is_short());
+        assert_eq!(seen, LINE);
         let mut large_ones = 0;
         while line
             .join(frame(&mut pools, 60_000), 0)
@@ -134,7 +129,6 @@ mod tests {
             large_ones += 1;
         }
         assert_eq!(large_ones, LARGE_LINE);
-        assert!(line.is_long());
         // When much waits elsewhere, a new line is short.
         let mut other = Line::new();
         let mut few = 0;

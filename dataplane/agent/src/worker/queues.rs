@@ -1,7 +1,7 @@
 //! The queues a worker owns, by port slot, and whose turn it is to use the worker's time.
 
 use super::budget::{Turns, Used};
-use super::line::Line;
+use super::line::{Line, weight};
 use crate::clock::{Clock, Now};
 use sluice_engine::{Burst, Counters, Frame};
 use sluice_io::PacketIo;
@@ -23,8 +23,6 @@ struct Port {
     used: Used,
     /// Where writing runs the receiver: its allowance and who waits for it.
     line: Option<Line>,
-    /// The port whose line got too long with frames from this one. Nothing is received here until it is short again.
-    behind: Option<PortSlot>,
 }
 
 pub(super) struct Queues<C = Clock> {
@@ -83,7 +81,6 @@ impl<C: Now> Queues<C> {
             out: Burst::new(),
             used: Used::default(),
             line: io.runs_receiver().then(Line::new),
-            behind: None,
         });
         if let Some(fd) = io.readiness()
             && let Err(err) = ready.add(fd, token(slot, port.queues.len()))
@@ -143,9 +140,7 @@ impl<C: Now> Queues<C> {
             }
         }
         for token in tokens {
-            if !self.is_behind(slot_of(*token))
-                && let Some(port) = self.ports.get_mut(slot_of(*token).index()).and_then(Option::as_mut)
-            {
+            if let Some(port) = self.ports.get_mut(slot_of(*token).index()).and_then(Option::as_mut) {
                 self.turns.ask(&mut port.used);
             }
         }
@@ -159,14 +154,12 @@ impl<C: Now> Queues<C> {
     }
 
     /// Whether the port is to receive in this round.
-    pub(super) fn may_receive(&mut self, token: u64) -> bool {
+    pub(super) fn may_receive(&self, token: u64) -> bool {
         let slot = slot_of(token);
-        !self.is_behind(slot)
-            && self
-                .ports
-                .get(slot.index())
-                .and_then(Option::as_ref)
-                .is_some_and(|port| self.turns.may(port.used))
+        self.ports
+            .get(slot.index())
+            .and_then(Option::as_ref)
+            .is_some_and(|port| self.turns.may(port.used))
     }
 
     /// A burst of this queue took `ns`; what receivers had of it is on their own account.
@@ -230,18 +223,6 @@ impl<C: Now> Queues<C> {
         self.ports.get(slot.index())?.as_ref()?.line.as_ref()
     }
 
-    /// Whether frames from this port made another one's line too long, and it is still.
-    fn is_behind(&mut self, slot: PortSlot) -> bool {
-        let Some(ahead) = self.port(slot).and_then(|port| port.behind) else {
-            return false;
-        };
-        let still = self.line(ahead).is_some_and(|line| !line.is_short());
-        if !still && let Some(port) = self.port(slot) {
-            port.behind = None;
-        }
-        still
-    }
-
     /// Moves up to `most` frames from the port's line into its empty burst.
     fn call(&mut self, slot: PortSlot, most: usize) -> usize {
         let Some(port) = self.ports.get_mut(slot.index()).and_then(Option::as_mut) else {
@@ -249,7 +230,7 @@ impl<C: Now> Queues<C> {
         };
         let Some(line) = &mut port.line else { return 0 };
         line.call(most, &mut port.out);
-        self.waiting_frames -= port.out.len();
+        self.waiting_frames -= port.out.iter().map(weight).sum::<usize>();
         port.out.len()
     }
 
@@ -277,26 +258,19 @@ impl<C: Now> Queues<C> {
             rest.extend(port.out.drain(may..));
         }
         for frame in rest {
-            let (ingress, all) = (frame.meta.ingress, self.waiting_frames);
+            let all = self.waiting_frames;
             let Some(line) = self.port(slot).and_then(|port| port.line.as_mut()) else {
                 counters.refuse(DropReason::PortGone, &frame, Some(slot));
                 pools.free(frame.buf);
                 continue;
             };
-            let (joined, long) = (line.join(frame, all), line.is_long());
-            match joined {
-                Ok(()) => self.waiting_frames += 1,
+            let more = weight(&frame);
+            match line.join(frame, all) {
+                Ok(()) => self.waiting_frames += more,
                 Err(frame) => {
                     counters.refuse(DropReason::SlowReceiver, &frame, Some(slot));
                     pools.free(frame.buf);
                 }
-            }
-            // A pod waits itself; a wire speaks for others too.
-            if long
-                && ingress != slot
-                && let Some(port) = self.port(ingress).filter(|port| port.line.is_some())
-            {
-                port.behind = Some(slot);
             }
         }
         if !self.waiting.contains(&slot) {

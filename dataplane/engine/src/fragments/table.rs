@@ -223,6 +223,10 @@ impl FragmentTable {
     }
 }
 
+/// Longer frames lie in the few buffers that super-frames need, and a worker without one is a worker that nobody can send
+/// super-frames to: such a fragment goes after its first one, or not at all.
+const LONGEST_WAITING: usize = 3840;
+
 impl Inner {
     fn arrive(&mut self, limits: &Limits, key: FragmentKey, part: Part, item: Item, ended: &mut Vec<Ended>) -> Arrival {
         let Some(entry) = self.entries.get_mut(&key) else {
@@ -244,7 +248,8 @@ impl Inner {
             return Arrival::Later(item, verdict);
         }
         let share = self.shares.entry(key.scope).or_default();
-        if share.waiting >= limits.waiting_each || self.waiting >= limits.waiting {
+        let long = item.frame.buf.total_len() > LONGEST_WAITING;
+        if long || share.waiting >= limits.waiting_each || self.waiting >= limits.waiting {
             return Arrival::Refused(item, DropReason::FragmentTableFull);
         }
         share.waiting += 1;

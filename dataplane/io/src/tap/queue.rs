@@ -52,10 +52,19 @@ impl TapQueue {
         self.port
     }
 
-    /// Reads into `small`, and into `large` what does not fit. On return the frame lies in `large` if that is not empty.
-    fn read(&mut self, small: &mut Buf, large: &mut Buf) -> Read {
+    /// Reads into `small`, and into `large`, if there is one, what does not fit. On return the frame lies in `large` if that
+    /// is not empty.
+    fn read(&mut self, small: &mut Buf, large: Option<&mut Buf>) -> Read {
         let mut head = [0u8; header::LEN];
         let room = small.tailroom();
+        let Some(large) = large else {
+            let got = self.readv(&mut [vector(&mut head), vector(grow(small, room))]);
+            let Some(got) = got else { return Read::Empty };
+            let len = got.saturating_sub(header::LEN);
+            small.truncate(len);
+            self.expect_large = false;
+            return self.judge(&head, len, room);
+        };
         let straight = self.expect_large;
         let got = if straight {
             let large = grow(large, large.tailroom());
@@ -88,15 +97,19 @@ impl TapQueue {
             large.push(room);
             large.truncate(0);
         }
-        match got {
-            Some(_) => self.expect_large = len > room,
-            None => return Read::Empty,
+        if got.is_none() {
+            return Read::Empty;
         }
-        // A frame that fills all the room may have been cut there.
+        self.expect_large = len > room;
+        self.judge(&head, len, space)
+    }
+
+    /// What was read: a frame that fills all the room may have been cut there.
+    fn judge(&self, head: &[u8; header::LEN], len: usize, space: usize) -> Read {
         if len >= space {
             return Read::Invalid;
         }
-        header::decode(&head, len, self.port).map_or(Read::Invalid, Read::Frame)
+        header::decode(head, len, self.port).map_or(Read::Invalid, Read::Frame)
     }
 
     fn readv(&mut self, vectors: &mut [iovec]) -> Option<usize> {
@@ -189,20 +202,24 @@ impl PacketIo for TapQueue {
             }
             small = small.or_else(|| pools.small.alloc());
             large = large.or_else(|| pools.large.alloc());
-            let (Some(s), Some(l)) = (&mut small, &mut large) else {
+            // Without a large buffer small frames still get through: who has all of them must not stop the others.
+            let Some(s) = &mut small else {
                 self.stats.rx_no_memory += 1;
                 received.more = true;
                 break;
             };
-            match self.read(s, l) {
+            match self.read(s, large.as_mut()) {
                 Read::Empty => break,
                 Read::Invalid => {
                     received.invalid += 1;
                     s.truncate(0);
-                    l.truncate(0);
+                    if let Some(large) = &mut large {
+                        large.truncate(0);
+                    }
                 }
                 Read::Frame(meta) => {
-                    let buf = if l.is_empty() { small.take() } else { large.take() };
+                    let is_large = large.as_ref().is_some_and(|large| !large.is_empty());
+                    let buf = if is_large { large.take() } else { small.take() };
                     if let Some(buf) = buf {
                         bytes += buf.total_len();
                         burst.push(Frame { buf, meta });

@@ -166,13 +166,5 @@ fn a_pod_that_receives_slowly_costs_the_neighbours_no_request_and_is_named() {
         let warning = warned().expect("a warning about the slow pod");
         let text = warning["text"].as_str().unwrap();
         assert!(text.contains("of a worker's time"), "{text}");
-        let look = "mount -t sysfs sysfs /sys && cat /sys/class/net/eth0/queues/rx-0/rps_cpus";
-        let cpus = slow.run(&["unshare", "--mount", "sh", "-c", look]).unwrap();
-        let cpus = cpus.text().unwrap().trim().replace(['0', ','], "");
-        if text.contains("are received on CPU") {
-            assert!(!cpus.is_empty(), "{text}");
-        } else {
-            assert!(text.contains("Every CPU has a worker"), "{text}");
-        }
     });
 }

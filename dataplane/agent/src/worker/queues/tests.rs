@@ -206,29 +206,25 @@ fn a_slow_receiver_takes_its_allowance_of_a_round_and_loses_only_what_is_too_muc
     world.end();
 }
 
+/// A server that answers a slow pod has others to answer, too.
 #[test]
-fn a_pod_that_floods_a_slow_one_waits_itself_and_a_wire_does_not() {
+fn who_sends_to_a_slow_one_is_read_from_all_the_same() {
     let mut world = World::new();
     world.add(WIRE, None);
     for slot in [SLOW, FLOODER, QUIET] {
         world.add(slot, Some(25_000));
     }
     let all = [WIRE, FLOODER, QUIET];
-    let may = |world: &mut World| all.map(|slot| world.queues.may_receive(token(slot, 0)));
-    world.round(&all);
-    assert_eq!(may(&mut world), [true; 3]);
-    world.send(FLOODER, SLOW, 150);
-    world.send(WIRE, SLOW, 10);
-    world.round(&all);
-    assert_eq!(may(&mut world), [true, false, true]);
-    let mut rounds = 0;
-    while !may(&mut world)[1] {
+    for round in 0..50 {
         world.round(&all);
-        rounds += 1;
-        assert!(rounds < 100, "it may go on when the line is short again");
+        assert!(
+            all.iter().all(|slot| world.queues.may_receive(token(*slot, 0))),
+            "round {round}"
+        );
+        world.send(FLOODER, SLOW, 60);
+        world.send(WIRE, SLOW, 10);
     }
-    assert!(world.queues.has_waiting(), "not only when it is empty");
-    assert_eq!(world.dropped(), 0);
+    assert!(world.dropped() > 0, "what is too much is lost");
     world.end();
 }
 
