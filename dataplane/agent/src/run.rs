@@ -69,7 +69,6 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
         .filter(|port| outside.owns(*port))
         .map(|port| (port, port))
         .collect();
-    let uplink = Uplink::load(spec, &small, &large, &outside)?;
     let shared = Arc::new(Shared::new(
         config.memory.connections,
         limits(config),
@@ -77,6 +76,7 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
         outside,
         base,
     )?);
+    let uplink = Uplink::load(spec, &small, &large, &shared)?;
 
     let clock = Clock;
     let (host, host_queues) = open_host(config, &testing)?;

@@ -4,13 +4,14 @@
 use crate::ports::{Ports, UPLINK};
 use crate::testing::Testing;
 use sluice_control::compile::Steering;
+use sluice_engine::{EchoIds, EchoSteering, Shared};
 use sluice_io::reassembled::Reassembled;
 use sluice_io::{afxdp, xdp};
-use sluice_lb::SnatPorts;
 use sluice_mem::{Memory, Pools};
 use sluice_wire::{Addr, Proto};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Most entries of each ring.
 const RING: u32 = 2048;
@@ -39,6 +40,7 @@ pub(crate) struct Uplink {
     memory: (Memory, Memory),
     /// Ports that are ours for masquerading.
     owned: BTreeSet<u16>,
+    echo_ids: Arc<EchoIds>,
     node_addresses: BTreeSet<Addr>,
     program: Option<xdp::Steering>,
     open: Option<Open>,
@@ -53,15 +55,16 @@ struct Open {
 
 impl Uplink {
     /// Loads the program, and owns the masquerade ports in its table. Nothing is attached yet.
-    pub(crate) fn load(spec: UplinkSpec, small: &Memory, large: &Memory, ports: &SnatPorts) -> anyhow::Result<Self> {
+    pub(crate) fn load(spec: UplinkSpec, small: &Memory, large: &Memory, shared: &Shared) -> anyhow::Result<Self> {
         let umem = afxdp::Umem::new(small)?;
-        let owned: BTreeSet<u16> = (0..=u16::MAX).filter(|port| ports.owns(*port)).collect();
-        let program = load_program(spec.tunnel_port, &owned)?;
+        let owned: BTreeSet<u16> = (0..=u16::MAX).filter(|port| shared.outside_ports.owns(*port)).collect();
+        let program = load_program(spec.tunnel_port, &owned, &shared.echo_ids)?;
         Ok(Self {
             spec,
             umem,
             memory: (small.clone(), large.clone()),
             owned,
+            echo_ids: shared.echo_ids.clone(),
             node_addresses: BTreeSet::new(),
             program: Some(program),
             open: None,
@@ -101,7 +104,8 @@ impl Uplink {
         );
         ports.withdraw(UPLINK)?;
         self.open = None;
-        self.program = Some(load_program(self.spec.tunnel_port, &self.owned).map_err(|err| err.to_string())?);
+        let program = load_program(self.spec.tunnel_port, &self.owned, &self.echo_ids);
+        self.program = Some(program.map_err(|err| err.to_string())?);
         Ok(())
     }
 
@@ -208,18 +212,32 @@ impl Uplink {
     }
 }
 
-fn load_program(tunnel_port: u16, owned: &BTreeSet<u16>) -> Result<xdp::Steering, xdp::SteeringError> {
+fn load_program(
+    tunnel_port: u16,
+    owned: &BTreeSet<u16>,
+    echo_ids: &EchoIds,
+) -> Result<xdp::Steering, xdp::SteeringError> {
     let program = xdp::Steering::load(tunnel_port)?;
     let table = program.owned_ports();
     for port in owned {
         own(&table, *port, true);
     }
+    echo_ids.steer_by(Box::new(Table(table)));
     Ok(program)
 }
 
 fn own(table: &xdp::OwnedPorts, port: u16, on: bool) {
-    for proto in [Proto::TCP, Proto::UDP, Proto::ICMP, Proto::ICMPV6] {
+    for proto in [Proto::TCP, Proto::UDP, Proto::SCTP] {
         table.own(proto, port, on);
+    }
+}
+
+/// Echo identifiers cannot be reserved like ports: the node's own pings use any, so only those in use are ours.
+struct Table(xdp::OwnedPorts);
+
+impl EchoSteering for Table {
+    fn own(&self, proto: Proto, id: u16, on: bool) {
+        self.0.own(proto, id, on);
     }
 }
 
