@@ -80,6 +80,10 @@ impl Uplink {
         };
         let frontends: Vec<_> = steering.frontends.iter().map(|f| (f.addr, f.proto, f.port)).collect();
         let pod_ranges: Vec<_> = steering.pod_ranges.iter().map(|r| (r.base(), r.bits())).collect();
+        // While it is not there nothing comes by it.
+        if steering.uplink != 0 {
+            program.set_mac(steering.mac).map_err(|err| err.to_string())?;
+        }
         program
             .set_node_addresses(&steering.node_addresses)
             .and_then(|()| program.set_pod_ranges(&pod_ranges))

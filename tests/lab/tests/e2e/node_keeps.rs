@@ -1,7 +1,10 @@
 //! What stays the node's own beside the packet path.
 
 use crate::cluster::*;
+use crate::frames::{Mac, datagram, mac_of};
+use crate::raw::{RawPort, contains, drops};
 use sluice_lab::{Lab, Place};
+use std::cell::Cell;
 use std::net::IpAddr;
 
 /// Whether one ping with this identifier is answered.
@@ -29,5 +32,41 @@ fn the_nodes_own_pings_are_answered_beside_those_of_its_pods() {
         let all = || FAMILIES.iter().all(|v6| answered(&node, of(NODE_B, *v6), 60_000));
         lab.wait("the identifiers that a pod has used", PATIENCE * 4, all)
             .unwrap();
+    });
+}
+
+/// What a switch floods, and what is for all, reaches every node, whose NIC may take everything: only frames for the uplink's own MAC
+/// are taken.
+#[test]
+fn frames_for_other_macs_are_not_taken_from_the_wire() {
+    in_lab(&two_nodes(), |lab| {
+        let (node, outside) = (lab.node("node-a").unwrap(), lab.place("outside").unwrap());
+        node.run(&["ip", "link", "set", "eth0", "promisc", "on"]).unwrap();
+        let (wire, kernel) = (RawPort::open(lab, &outside, "eth0"), RawPort::open(lab, &node, "eth0"));
+        let (own, from) = (mac_of(&node), mac_of(&outside));
+        let send = |to: Mac, v6: bool, text: &str| {
+            let ends = ((of(OUTSIDE, v6), 5555), (of(NODE_A, v6), 30007));
+            wire.send(&datagram((from, to), ends.0, ends.1, text));
+        };
+        let comes = |frame: &[u8], text: &str| frame.starts_with(&from) && contains(frame, text.as_bytes());
+        for v6 in FAMILIES {
+            send(own, v6, "ours");
+            assert!(wire.next(PATIENCE, |frame| comes(frame, "ours")).is_some());
+            let mut other = own;
+            other[5] ^= 0x55;
+            for (to, what) in [(other, "another's"), ([0xff; 6], "everybody's")] {
+                send(to, v6, what);
+                kernel.carrying(what);
+                // Of one flow, so an answer to the first would come first.
+                send(own, v6, "ours again");
+                let answered = Cell::new(false);
+                let last = wire.next(PATIENCE, |frame| {
+                    answered.set(answered.get() | comes(frame, what));
+                    comes(frame, "ours again")
+                });
+                assert!(last.is_some() && !answered.get(), "{what} was answered");
+            }
+        }
+        assert_eq!(drops(&node, "other_mac"), 0, "they do not come so far");
     });
 }
