@@ -1,6 +1,7 @@
 //! The uplink: opened when the first complete configuration is known, so that no packet is taken from the kernel before
 //! somebody knows what to do with it, and an earlier agent's program is replaced by one whose tables are full.
 
+use crate::config::Queues;
 use crate::ports::{Ports, UPLINK};
 use crate::testing::Testing;
 use sluice_control::compile::Steering;
@@ -24,10 +25,25 @@ fn ring(queues: u32, chunks: usize) -> u32 {
     RING.min(power).max(64)
 }
 
+/// How many queues the interface has, all of which are used. Its driver spreads packets over all of them, and what comes in by one without
+/// a socket is lost, so fewer are refused.
+fn queues(interface: &str, wanted: Queues) -> anyhow::Result<u32> {
+    let has = afxdp::queue_count(interface)?;
+    if let Queues::Number(wanted) = wanted
+        && wanted < has
+    {
+        anyhow::bail!(
+            "uplink.queues is {wanted}, but {interface} has {has} receive queues, and packets that come in by the others would be \
+             lost: leave the key out, or give the interface {wanted} (`ethtool -L {interface} combined {wanted}`)"
+        );
+    }
+    Ok(has)
+}
+
 /// What is needed to open it.
 pub(crate) struct UplinkSpec {
     pub(crate) interface: String,
-    pub(crate) queues: u32,
+    pub(crate) queues: Queues,
     pub(crate) pins: PathBuf,
     pub(crate) tunnel_port: u16,
     pub(crate) testing: Testing,
@@ -36,6 +52,7 @@ pub(crate) struct UplinkSpec {
 /// The program, and whether it is in use already.
 pub(crate) struct Uplink {
     spec: UplinkSpec,
+    queues: u32,
     umem: afxdp::Umem,
     memory: (Memory, Memory),
     /// Ports that are ours for masquerading.
@@ -56,11 +73,13 @@ struct Open {
 impl Uplink {
     /// Loads the program, and owns the masquerade ports in its table. Nothing is attached yet.
     pub(crate) fn load(spec: UplinkSpec, small: &Memory, large: &Memory, shared: &Shared) -> anyhow::Result<Self> {
+        let queues = queues(&spec.interface, spec.queues)?;
         let umem = afxdp::Umem::new(small)?;
         let owned: BTreeSet<u16> = (0..=u16::MAX).filter(|port| shared.outside_ports.owns(*port)).collect();
         let program = load_program(spec.tunnel_port, &owned, &shared.echo_ids)?;
         Ok(Self {
             spec,
+            queues,
             umem,
             memory: (small.clone(), large.clone()),
             owned,
@@ -138,10 +157,12 @@ impl Uplink {
                 .attach(&self.spec.interface, &self.spec.pins)
                 .map_err(|err| err.to_string())?;
         }
+        // One that was made anew may have another number.
+        self.queues = queues(&self.spec.interface, self.spec.queues).map_err(|err| err.to_string())?;
         let spec = afxdp::QueueSpec {
             interface: self.spec.interface.clone(),
-            queues: (0..self.spec.queues).collect(),
-            ring_size: ring(self.spec.queues, self.memory.0.count()),
+            queues: (0..self.queues).collect(),
+            ring_size: ring(self.queues, self.memory.0.count()),
             port: UPLINK,
             multi_buffer: !self.spec.testing.floor,
         };
@@ -203,11 +224,7 @@ impl Uplink {
 
     /// Queues in use.
     pub(crate) fn queues(&self) -> u16 {
-        if self.open.is_some() {
-            self.spec.queues as u16
-        } else {
-            0
-        }
+        if self.open.is_some() { self.queues as u16 } else { 0 }
     }
 
     /// Gives everything back to the kernel.

@@ -3,7 +3,7 @@
 use crate::cluster::*;
 use crate::frames::{Mac, datagram, mac_of};
 use crate::raw::{RawPort, contains, drops};
-use sluice_lab::{Lab, Place};
+use sluice_lab::{Lab, Place, Signal};
 use std::cell::Cell;
 use std::net::IpAddr;
 
@@ -68,5 +68,30 @@ fn frames_for_other_macs_are_not_taken_from_the_wire() {
             }
         }
         assert_eq!(drops(&node, "other_mac"), 0, "they do not come so far");
+    });
+}
+
+/// What comes in by a queue without a socket would be lost.
+#[test]
+fn fewer_queues_than_the_interface_has_are_refused_at_start() {
+    let mut topology = two_nodes();
+    topology.nodes[0].queues = Some(2);
+    in_lab(&topology, |lab| {
+        let node = lab.node("node-a").unwrap();
+        let queues = |count: u32| {
+            let over = serde_json::json!({"uplink": {"interface": "eth0", "queues": count}});
+            node.kill_agent(Signal::SIGTERM).unwrap();
+            node.start_agent_with(over.as_object().unwrap())
+        };
+        queues(2).unwrap();
+        let said = format!("{:#}", queues(1).unwrap_err());
+        assert!(
+            said.contains("uplink.queues is 1, but eth0 has 2 receive queues") && said.contains("ethtool -L eth0"),
+            "{said}"
+        );
+        node.start_agent().unwrap();
+        // More than there are is no harm.
+        queues(64).unwrap();
+        assert_eq!(node.sluice_json(&["status"]).unwrap()["uplink"]["queues"], 2);
     });
 }
