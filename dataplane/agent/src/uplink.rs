@@ -2,6 +2,7 @@
 //! somebody knows what to do with it, and an earlier agent's program is replaced by one whose tables are full.
 
 use crate::config::Queues;
+use crate::leaving::{Destination, Leaving};
 use crate::ports::{Ports, UPLINK};
 use crate::testing::Testing;
 use sluice_control::compile::Steering;
@@ -59,6 +60,7 @@ pub(crate) struct Uplink {
     owned: BTreeSet<u16>,
     echo_ids: Arc<EchoIds>,
     node_addresses: BTreeSet<Addr>,
+    services: Leaving,
     program: Option<xdp::Steering>,
     open: Option<Open>,
 }
@@ -85,6 +87,7 @@ impl Uplink {
             owned,
             echo_ids: shared.echo_ids.clone(),
             node_addresses: BTreeSet::new(),
+            services: Leaving::default(),
             program: Some(program),
             open: None,
         })
@@ -97,7 +100,9 @@ impl Uplink {
         let Some(program) = self.program.as_mut() else {
             return Err("the agent is stopping".into());
         };
-        let frontends: Vec<_> = steering.frontends.iter().map(|f| (f.addr, f.proto, f.port)).collect();
+        let frontends = steering.frontends.iter().map(|f| (Some(f.addr), f.proto, f.port));
+        let node_ports = steering.node_ports.iter().map(|(proto, port)| (None, *proto, *port));
+        self.services.follow(frontends.chain(node_ports).collect());
         let pod_ranges: Vec<_> = steering.pod_ranges.iter().map(|r| (r.base(), r.bits())).collect();
         // While it is not there nothing comes by it.
         if steering.uplink != 0 {
@@ -106,8 +111,7 @@ impl Uplink {
         program
             .set_node_addresses(&steering.node_addresses)
             .and_then(|()| program.set_pod_ranges(&pod_ranges))
-            .and_then(|()| program.set_frontends(&frontends))
-            .and_then(|()| program.set_node_ports(&steering.node_ports))
+            .and_then(|()| steer_services(program, &self.services))
             .map_err(|err| err.to_string())?;
         self.node_addresses = steering.node_addresses.iter().copied().collect();
         if self.open.is_none() {
@@ -215,6 +219,19 @@ impl Uplink {
         &self.node_addresses
     }
 
+    /// Destinations of services that are gone, which may go if no connection uses them.
+    pub(crate) fn due(&mut self) -> BTreeSet<Destination> {
+        self.services.due()
+    }
+
+    /// Gives these back to the kernel.
+    pub(crate) fn let_go(&mut self, unused: &BTreeSet<Destination>) -> Result<(), xdp::SteeringError> {
+        match &mut self.program {
+            Some(program) if self.services.let_go(unused) => steer_services(program, &self.services),
+            _ => Ok(()),
+        }
+    }
+
     /// The mode obtained, for people.
     pub(crate) fn mode(&self) -> String {
         self.open
@@ -251,6 +268,18 @@ fn own(table: &xdp::OwnedPorts, port: u16, on: bool) {
     for proto in [Proto::TCP, Proto::UDP, Proto::SCTP] {
         table.own(proto, port, on);
     }
+}
+
+fn steer_services(program: &mut xdp::Steering, services: &Leaving) -> Result<(), xdp::SteeringError> {
+    let (mut frontends, mut node_ports) = (Vec::new(), Vec::new());
+    for (addr, proto, port) in services.all() {
+        match addr {
+            Some(addr) => frontends.push((addr, proto, port)),
+            None => node_ports.push((proto, port)),
+        }
+    }
+    program.set_frontends(&frontends)?;
+    program.set_node_ports(&node_ports)
 }
 
 /// Echo identifiers cannot be reserved like ports: the node's own pings use any, so only those in use are ours.

@@ -1,11 +1,13 @@
 //! What stays the node's own beside the packet path.
 
+use crate::clients::{Attempt, Conversation, attempt};
 use crate::cluster::*;
 use crate::frames::{Mac, datagram, mac_of};
 use crate::raw::{RawPort, contains, drops};
 use sluice_lab::{Lab, Place, Signal};
 use std::cell::Cell;
 use std::net::IpAddr;
+use std::time::Duration;
 
 /// Whether one ping with this identifier is answered.
 fn answered(from: &Place<'_>, to: IpAddr, id: u16) -> bool {
@@ -93,5 +95,27 @@ fn fewer_queues_than_the_interface_has_are_refused_at_start() {
         // More than there are is no harm.
         queues(64).unwrap();
         assert_eq!(node.sluice_json(&["status"]).unwrap()["uplink"]["queues"], 2);
+    });
+}
+
+/// The kernel knows nothing of such a connection, and would reset it with the first packet that it sees.
+#[test]
+fn a_connection_through_a_node_port_outlives_its_service() {
+    in_lab(&two_nodes(), |lab| {
+        let outside = lab.place("outside").unwrap();
+        let ends = FAMILIES.map(|v6| (of(NODE_A, v6), 30080));
+        let tried = |want: Attempt| {
+            let is = |end: &(IpAddr, u16)| attempt(&outside, *end, Duration::from_millis(700)) == want;
+            ends.iter().all(is)
+        };
+        let mut open = ends.map(|end| Conversation::open(&outside, end));
+        open.iter_mut().for_each(|talk| drop(talk.http(PATIENCE).unwrap()));
+        lab.remove("service-default-web.yaml").unwrap();
+        lab.wait("the service to go", PATIENCE, || tried(Attempt::Silence))
+            .unwrap();
+        for _ in 0..8 {
+            open.iter_mut().for_each(|talk| drop(talk.http(PATIENCE).unwrap()));
+            assert!(tried(Attempt::Silence), "new ones are nobody's");
+        }
     });
 }
