@@ -415,7 +415,7 @@ fn only_frames_for_the_uplinks_own_mac_are_taken() {
         frame
     };
     let other = MacAddr([2, 0, 0, 0, 0, 9]);
-    let mut is = |steering: &mut Steering, mac: [u8; 6]| verdict(steering, &frame(mac)) == XDP_DROP;
+    let is = |steering: &mut Steering, mac: [u8; 6]| verdict(steering, &frame(mac)) == XDP_DROP;
     assert!(
         !is(&mut steering, MAC.0) && !is(&mut steering, [0; 6]),
         "it is not known yet"
