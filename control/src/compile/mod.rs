@@ -128,6 +128,7 @@ impl Compiler {
         pod_ranges.dedup();
         let steering = Steering {
             uplink: inputs.underlay.uplink.ifindex,
+            mac: inputs.underlay.uplink.mac,
             mtu: inputs.underlay.uplink.mtu,
             frontends,
             node_ports: self.services.node_ports.clone(),

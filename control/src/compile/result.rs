@@ -2,7 +2,7 @@
 
 use sluice_lb::{EndpointSlot, Frontend, ServiceSlot};
 use sluice_snapshot::{Parts, Prefix};
-use sluice_wire::{Addr, Proto};
+use sluice_wire::{Addr, MacAddr, Proto};
 use std::fmt;
 
 /// The outcome of one compilation.
@@ -27,6 +27,8 @@ pub struct Compiled {
 pub struct Steering {
     /// Index of the uplink, 0 while it is not there: another one by the same name has another.
     pub uplink: u32,
+    /// MAC of the uplink: frames for others are not ours.
+    pub mac: MacAddr,
     /// Largest IP packet of the uplink, bytes.
     pub mtu: u16,
     /// Service addresses with protocol and port.

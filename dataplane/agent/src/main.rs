@@ -4,6 +4,7 @@ mod cli;
 mod clock;
 mod config;
 mod host_ports;
+mod leaving;
 mod logging;
 mod only_one;
 mod plane;

@@ -98,6 +98,7 @@ pub(crate) fn spawn(plane: Arc<Plane>, range: PortRange, end: Receiver<()>) -> s
     let run = move || {
         let mut pause = EVERY;
         while end.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+            crate::leaving::look(&plane);
             let now = Instant::now();
             let used = in_use(range);
             pause = (now.elapsed() * SHARE).clamp(EVERY, LATEST);

@@ -1,7 +1,7 @@
 //! Wires everything together, in the order that matters, and takes it apart again.
 
 use crate::clock::Clock;
-use crate::config::{Config, Polling as PollingKey, Queues};
+use crate::config::{Config, Polling as PollingKey};
 use crate::only_one::OnlyOne;
 use crate::plane::{Plane, TAP_QUEUE, caps_of};
 use crate::ports::{HOST, HOST_SCOPE, Ports, UPLINK, UPLINK_SCOPE};
@@ -49,10 +49,6 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
     }
     // Before anything of the kernel is touched, and until nothing is any more.
     let only_one = OnlyOne::here(&config.uplink.interface, &config.socket)?;
-    let queues = match (afxdp::queue_count(&config.uplink.interface)?, config.uplink.queues) {
-        (has, Queues::All) => has,
-        (has, Queues::Number(wanted)) => has.min(wanted),
-    };
     let range = config.snat.ports;
     let free = crate::host_ports::not_in_use(range).context("cannot tell which ports the host uses")?;
     let (outside, base) = (SnatPorts::new(free), SnatPorts::new(PortSet::from(range)));
@@ -60,7 +56,7 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
     let large = Memory::new(LARGE_CHUNK, LARGE_PER_WORKER * config.workers.count)?;
     let spec = UplinkSpec {
         interface: config.uplink.interface.clone(),
-        queues,
+        queues: config.uplink.queues,
         pins: config.bpffs.clone(),
         tunnel_port: config.vxlan.port,
         testing: testing.clone(),
@@ -69,7 +65,6 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
         .filter(|port| outside.owns(*port))
         .map(|port| (port, port))
         .collect();
-    let uplink = Uplink::load(spec, &small, &large, &outside)?;
     let shared = Arc::new(Shared::new(
         config.memory.connections,
         limits(config),
@@ -77,6 +72,7 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
         outside,
         base,
     )?);
+    let uplink = Uplink::load(spec, &small, &large, &shared)?;
 
     let clock = Clock;
     let (host, host_queues) = open_host(config, &testing)?;

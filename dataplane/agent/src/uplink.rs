@@ -1,16 +1,19 @@
 //! The uplink: opened when the first complete configuration is known, so that no packet is taken from the kernel before
 //! somebody knows what to do with it, and an earlier agent's program is replaced by one whose tables are full.
 
+use crate::config::Queues;
+use crate::leaving::{Destination, Leaving};
 use crate::ports::{Ports, UPLINK};
 use crate::testing::Testing;
 use sluice_control::compile::Steering;
+use sluice_engine::{EchoIds, EchoSteering, Shared};
 use sluice_io::reassembled::Reassembled;
 use sluice_io::{afxdp, xdp};
-use sluice_lb::SnatPorts;
 use sluice_mem::{Memory, Pools};
 use sluice_wire::{Addr, Proto};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Most entries of each ring.
 const RING: u32 = 2048;
@@ -23,10 +26,25 @@ fn ring(queues: u32, chunks: usize) -> u32 {
     RING.min(power).max(64)
 }
 
+/// How many queues the interface has, all of which are used. Its driver spreads packets over all of them, and what comes in by one without
+/// a socket is lost, so fewer are refused.
+fn queues(interface: &str, wanted: Queues) -> anyhow::Result<u32> {
+    let has = afxdp::queue_count(interface)?;
+    if let Queues::Number(wanted) = wanted
+        && wanted < has
+    {
+        anyhow::bail!(
+            "uplink.queues is {wanted}, but {interface} has {has} receive queues, and packets that come in by the others would be \
+             lost: leave the key out, or give the interface {wanted} (`ethtool -L {interface} combined {wanted}`)"
+        );
+    }
+    Ok(has)
+}
+
 /// What is needed to open it.
 pub(crate) struct UplinkSpec {
     pub(crate) interface: String,
-    pub(crate) queues: u32,
+    pub(crate) queues: Queues,
     pub(crate) pins: PathBuf,
     pub(crate) tunnel_port: u16,
     pub(crate) testing: Testing,
@@ -35,11 +53,14 @@ pub(crate) struct UplinkSpec {
 /// The program, and whether it is in use already.
 pub(crate) struct Uplink {
     spec: UplinkSpec,
+    queues: u32,
     umem: afxdp::Umem,
     memory: (Memory, Memory),
     /// Ports that are ours for masquerading.
     owned: BTreeSet<u16>,
+    echo_ids: Arc<EchoIds>,
     node_addresses: BTreeSet<Addr>,
+    services: Leaving,
     program: Option<xdp::Steering>,
     open: Option<Open>,
 }
@@ -53,16 +74,20 @@ struct Open {
 
 impl Uplink {
     /// Loads the program, and owns the masquerade ports in its table. Nothing is attached yet.
-    pub(crate) fn load(spec: UplinkSpec, small: &Memory, large: &Memory, ports: &SnatPorts) -> anyhow::Result<Self> {
+    pub(crate) fn load(spec: UplinkSpec, small: &Memory, large: &Memory, shared: &Shared) -> anyhow::Result<Self> {
+        let queues = queues(&spec.interface, spec.queues)?;
         let umem = afxdp::Umem::new(small)?;
-        let owned: BTreeSet<u16> = (0..=u16::MAX).filter(|port| ports.owns(*port)).collect();
-        let program = load_program(spec.tunnel_port, &owned)?;
+        let owned: BTreeSet<u16> = (0..=u16::MAX).filter(|port| shared.outside_ports.owns(*port)).collect();
+        let program = load_program(spec.tunnel_port, &owned, &shared.echo_ids)?;
         Ok(Self {
             spec,
+            queues,
             umem,
             memory: (small.clone(), large.clone()),
             owned,
+            echo_ids: shared.echo_ids.clone(),
             node_addresses: BTreeSet::new(),
+            services: Leaving::default(),
             program: Some(program),
             open: None,
         })
@@ -75,13 +100,18 @@ impl Uplink {
         let Some(program) = self.program.as_mut() else {
             return Err("the agent is stopping".into());
         };
-        let frontends: Vec<_> = steering.frontends.iter().map(|f| (f.addr, f.proto, f.port)).collect();
+        let frontends = steering.frontends.iter().map(|f| (Some(f.addr), f.proto, f.port));
+        let node_ports = steering.node_ports.iter().map(|(proto, port)| (None, *proto, *port));
+        self.services.follow(frontends.chain(node_ports).collect());
         let pod_ranges: Vec<_> = steering.pod_ranges.iter().map(|r| (r.base(), r.bits())).collect();
+        // While it is not there nothing comes by it.
+        if steering.uplink != 0 {
+            program.set_mac(steering.mac).map_err(|err| err.to_string())?;
+        }
         program
             .set_node_addresses(&steering.node_addresses)
             .and_then(|()| program.set_pod_ranges(&pod_ranges))
-            .and_then(|()| program.set_frontends(&frontends))
-            .and_then(|()| program.set_node_ports(&steering.node_ports))
+            .and_then(|()| steer_services(program, &self.services))
             .map_err(|err| err.to_string())?;
         self.node_addresses = steering.node_addresses.iter().copied().collect();
         if self.open.is_none() {
@@ -101,7 +131,8 @@ impl Uplink {
         );
         ports.withdraw(UPLINK)?;
         self.open = None;
-        self.program = Some(load_program(self.spec.tunnel_port, &self.owned).map_err(|err| err.to_string())?);
+        let program = load_program(self.spec.tunnel_port, &self.owned, &self.echo_ids);
+        self.program = Some(program.map_err(|err| err.to_string())?);
         Ok(())
     }
 
@@ -130,10 +161,12 @@ impl Uplink {
                 .attach(&self.spec.interface, &self.spec.pins)
                 .map_err(|err| err.to_string())?;
         }
+        // One that was made anew may have another number.
+        self.queues = queues(&self.spec.interface, self.spec.queues).map_err(|err| err.to_string())?;
         let spec = afxdp::QueueSpec {
             interface: self.spec.interface.clone(),
-            queues: (0..self.spec.queues).collect(),
-            ring_size: ring(self.spec.queues, self.memory.0.count()),
+            queues: (0..self.queues).collect(),
+            ring_size: ring(self.queues, self.memory.0.count()),
             port: UPLINK,
             multi_buffer: !self.spec.testing.floor,
         };
@@ -186,6 +219,19 @@ impl Uplink {
         &self.node_addresses
     }
 
+    /// Destinations of services that are gone, which may go if no connection uses them.
+    pub(crate) fn due(&mut self) -> BTreeSet<Destination> {
+        self.services.due()
+    }
+
+    /// Gives these back to the kernel.
+    pub(crate) fn let_go(&mut self, unused: &BTreeSet<Destination>) -> Result<(), xdp::SteeringError> {
+        match &mut self.program {
+            Some(program) if self.services.let_go(unused) => steer_services(program, &self.services),
+            _ => Ok(()),
+        }
+    }
+
     /// The mode obtained, for people.
     pub(crate) fn mode(&self) -> String {
         self.open
@@ -195,11 +241,7 @@ impl Uplink {
 
     /// Queues in use.
     pub(crate) fn queues(&self) -> u16 {
-        if self.open.is_some() {
-            self.spec.queues as u16
-        } else {
-            0
-        }
+        if self.open.is_some() { self.queues as u16 } else { 0 }
     }
 
     /// Gives everything back to the kernel.
@@ -208,18 +250,44 @@ impl Uplink {
     }
 }
 
-fn load_program(tunnel_port: u16, owned: &BTreeSet<u16>) -> Result<xdp::Steering, xdp::SteeringError> {
+fn load_program(
+    tunnel_port: u16,
+    owned: &BTreeSet<u16>,
+    echo_ids: &EchoIds,
+) -> Result<xdp::Steering, xdp::SteeringError> {
     let program = xdp::Steering::load(tunnel_port)?;
     let table = program.owned_ports();
     for port in owned {
         own(&table, *port, true);
     }
+    echo_ids.steer_by(Box::new(Table(table)));
     Ok(program)
 }
 
 fn own(table: &xdp::OwnedPorts, port: u16, on: bool) {
-    for proto in [Proto::TCP, Proto::UDP, Proto::ICMP, Proto::ICMPV6] {
+    for proto in [Proto::TCP, Proto::UDP, Proto::SCTP] {
         table.own(proto, port, on);
+    }
+}
+
+fn steer_services(program: &mut xdp::Steering, services: &Leaving) -> Result<(), xdp::SteeringError> {
+    let (mut frontends, mut node_ports) = (Vec::new(), Vec::new());
+    for (addr, proto, port) in services.all() {
+        match addr {
+            Some(addr) => frontends.push((addr, proto, port)),
+            None => node_ports.push((proto, port)),
+        }
+    }
+    program.set_frontends(&frontends)?;
+    program.set_node_ports(&node_ports)
+}
+
+/// Echo identifiers cannot be reserved like ports: the node's own pings use any, so only those in use are ours.
+struct Table(xdp::OwnedPorts);
+
+impl EchoSteering for Table {
+    fn own(&self, proto: Proto, id: u16, on: bool) {
+        self.0.own(proto, id, on);
     }
 }
 

@@ -7,8 +7,8 @@ use crate::reach::{Reach, reach, unroutable};
 use crate::{Engine, Frame};
 use sluice_snapshot::{PeerSlot, PortKind};
 use sluice_wire::{
-    Addr, Arp, Checksum, DropReason, FlowKey, GsoKind, Kind, Meta, Packet, Parsed, Proto, Scope, Tuple, check_options,
-    parse, rewrite, tcp_flags,
+    Addr, Arp, Checksum, DropReason, FlowKey, GsoKind, Kind, MacAddr, Meta, Packet, Parsed, Proto, Scope, Tuple,
+    check_options, parse, rewrite, tcp_flags,
 };
 
 /// Who sent a packet to us.
@@ -93,6 +93,12 @@ impl Engine {
                 Ingress::Pod
             }
             PortKind::Host { .. } => Ingress::Host,
+            PortKind::Uplink { mac } if !is_for(mac, &frame) => {
+                return Classified::Dropped(frame, DropReason::OtherMac);
+            }
+            PortKind::Uplink { .. } if self.is_tunnel(cx, &parsed) && destination(&frame).is_group() => {
+                return Classified::Dropped(frame, DropReason::Broadcast);
+            }
             PortKind::Uplink { .. } if self.is_tunnel(cx, &parsed) => match self.decapsulate(cx, &mut frame, &parsed) {
                 Ok((slot, peer_scope, inner)) => {
                     (parsed, scope) = (inner, peer_scope);
@@ -118,7 +124,7 @@ impl Engine {
             return Classified::Dropped(frame, reason);
         }
         // Who sends to all of a subnet sees to it that all hear the frame; the packet is for none of us (RFC 1122 section 3.3.6).
-        if frame.buf.bytes().first().is_none_or(|first| first & 1 != 0) {
+        if destination(&frame).is_group() {
             return Classified::Dropped(frame, DropReason::Broadcast);
         }
         if parsed.ip_options
@@ -200,6 +206,23 @@ impl Engine {
             self.counters.pulled.add(1, extra as u64);
         }
     }
+}
+
+/// Whether a frame on the wire is for the uplink itself, or for all. The program lets no other in, but sees a change of the MAC at another time.
+/// Tunnel packets that the kernel put together have no MACs any more: it has looked at them.
+fn is_for(own: MacAddr, frame: &Frame) -> bool {
+    let to = destination(frame);
+    to == own || to.is_group() || to == MacAddr::default()
+}
+
+fn destination(frame: &Frame) -> MacAddr {
+    frame
+        .buf
+        .bytes()
+        .first_chunk()
+        .copied()
+        .map(MacAddr)
+        .unwrap_or_default()
 }
 
 /// Whether a link-local end is the node's own: a resolver, say, that listens at such an address for the node's pods.

@@ -107,9 +107,7 @@ impl Engine {
         let quota = shared.limits.connections.saturating_mul(item.weight());
         shared.connections.insert(record, state, cx.now_ns, quota, |evicted| {
             self.counters.events.connections_evicted.add(1);
-            if let Some(endpoint) = evicted.endpoint {
-                shared.runtime.release(endpoint);
-            }
+            shared.ended(evicted);
         })
     }
 
@@ -141,7 +139,11 @@ impl Engine {
         for port in only.into_iter().chain(candidates.into_iter().flatten()) {
             let source = Source { addr: source, port };
             record.reply = sluice_lb::Rewrite::new(tuple, choice, Some(source)).reply();
+            shared.echo_ids.hold(&record);
             let inserted = self.enter(cx, item, &record);
+            if !matches!(inserted, Inserted::Won(_)) {
+                shared.echo_ids.release(&record);
+            }
             if !matches!(inserted, Inserted::ReplyTaken) {
                 return (inserted, record);
             }

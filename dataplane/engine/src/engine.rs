@@ -160,11 +160,9 @@ impl Engine {
             return;
         }
         self.swept_ns = now_ns;
-        self.shared.connections.sweep(now_ns, due, |record| {
-            if let Some(endpoint) = record.endpoint {
-                self.shared.runtime.release(endpoint);
-            }
-        });
+        self.shared
+            .connections
+            .sweep(now_ns, due, |record| self.shared.ended(record));
         self.shared.runtime.age(now_ns, due / 32);
     }
 

@@ -11,6 +11,7 @@ mod counters;
 mod create;
 mod decide;
 mod deliver;
+mod echo_ids;
 mod egress;
 mod engine;
 mod fragments;
@@ -32,6 +33,7 @@ pub use connection::{
     ConnectionRow, ConnectionTable, Direction, Inserted, Live, Record, RecordId, Records, RecordsError,
 };
 pub use counters::{COUNTED_PORTS, Counters, Event, Events, Held, PortCounters, Volume};
+pub use echo_ids::{EchoIds, EchoSteering};
 pub use egress::Egress;
 pub use engine::{Engine, EngineConfig};
 pub use fragments::FragmentTable;

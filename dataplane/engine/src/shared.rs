@@ -1,8 +1,9 @@
 //! What all workers share.
 
 use crate::limits::{Limits, TokenBuckets};
-use crate::{ConnectionTable, FragmentTable, PathMtu, RecordsError};
+use crate::{ConnectionTable, EchoIds, FragmentTable, PathMtu, Record, RecordsError};
 use sluice_lb::{Runtime, SnatPorts, Timeouts};
+use std::sync::Arc;
 
 /// The node's connections, the schedulers' state and the ports that masquerading may use.
 pub struct Shared {
@@ -20,6 +21,8 @@ pub struct Shared {
     pub outside_ports: SnatPorts,
     /// Source ports (and echo identifiers) towards pods, at the base address, where every reply comes to us.
     pub base_ports: SnatPorts,
+    /// Echo identifiers that pings are masqueraded to now.
+    pub echo_ids: Arc<EchoIds>,
     /// Fragmented packets under way.
     pub fragments: FragmentTable,
     /// What was learnt about tunnels' paths.
@@ -46,8 +49,17 @@ impl Shared {
             runtime,
             outside_ports,
             base_ports,
+            echo_ids: Arc::default(),
             fragments: FragmentTable::default(),
             path_mtu: PathMtu::default(),
         })
+    }
+
+    /// Gives back what a connection held besides its place in the table; for who took it out.
+    pub(crate) fn ended(&self, record: &Record) {
+        if let Some(endpoint) = record.endpoint {
+            self.runtime.release(endpoint);
+        }
+        self.echo_ids.release(record);
     }
 }

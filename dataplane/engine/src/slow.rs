@@ -152,9 +152,8 @@ impl Engine {
 
     /// Takes a connection out.
     fn end(&self, id: RecordId) {
-        let record = self.shared.connections.remove(id);
-        if let Some(endpoint) = record.and_then(|record| record.endpoint) {
-            self.shared.runtime.release(endpoint);
+        if let Some(record) = self.shared.connections.remove(id) {
+            self.shared.ended(&record);
         }
     }
 }

@@ -10,7 +10,7 @@ use sluice_io::xdp::Steering;
 use sluice_io::{Burst, Frame, PacketIo};
 use sluice_mem::{Buf, LARGE_CHUNK, Memory, Pools};
 use sluice_wire::checksum::sum;
-use sluice_wire::{Addr, Meta, PortSlot, Proto};
+use sluice_wire::{Addr, MacAddr, Meta, PortSlot, Proto};
 use std::error::Error;
 use std::fs;
 use std::path::Path;
@@ -67,6 +67,7 @@ fn run(args: &[String]) -> Outcome<()> {
 fn steering(interface: &str) -> Outcome<Steering> {
     let mut steering = Steering::load(8472)?;
     steering.set_node_addresses(&[Addr::v4([192, 0, 2, 1])])?;
+    steering.set_mac(MacAddr::BROADCAST)?;
     steering.set_node_ports(&[(Proto::UDP, NODE_PORT)])?;
     steering.attach(interface, Path::new(PINS))?;
     Ok(steering)

@@ -169,6 +169,8 @@ drop_reasons! {
         => "Let the port's sender use datagrams that fit the MTU; a port has room for 512 fragmented packets at once.";
     PathMtuNoted = 67, Expected, "path_mtu_noted": "told how large packets of a tunnel may be on their way, which was noted"
         => "Nothing: senders are told the smaller size for ten minutes; a larger MTU between the nodes avoids it.";
+    OtherMac = 68, Passing, "other_mac": "frame on the wire for another MAC than the uplink's"
+        => "Nothing just after a change of the uplink's MAC; else look what else puts frames into the uplink's queues.";
 }
 
 #[cfg(test)]

@@ -65,12 +65,12 @@ pub(crate) struct UplinkConfig {
     pub(crate) queues: Queues,
 }
 
-/// How many queues of an interface are used.
+/// How many queues an interface has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Queues {
-    /// As many as it has.
+    /// Any number.
     All,
-    /// This many, or as many as it has if these are fewer.
+    /// At most this many: with more the agent does not start.
     Number(u32),
 }
 

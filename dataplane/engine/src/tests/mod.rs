@@ -9,6 +9,7 @@ mod world;
 mod any_worker;
 mod churn;
 mod connections;
+mod echo_ids;
 mod endpoint_first;
 mod fragmentation;
 mod fragments;

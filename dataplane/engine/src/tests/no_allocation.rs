@@ -2,7 +2,7 @@
 
 use super::bench::{Bench, frame, wrapped};
 use super::packet::{ACK, Packet, SYN};
-use super::world::{A, B, GATEWAY_MAC, NODE, OUTSIDE, REMOTE, SERVICE, UPLINK, World, egress};
+use super::world::{A, B, GATEWAY_MAC, NODE, OUTSIDE, REMOTE, ROUTER_MAC, SERVICE, UPLINK, UPLINK_MAC, World, egress};
 use crate::{Burst, Egress, Frame};
 use sluice_mem::Pools;
 use sluice_wire::{Addr, Checksum, Gso, GsoKind, Meta, PortSlot};
@@ -66,7 +66,12 @@ fn steady_state_burst_allocates_nothing() {
                 64,
             ),
             ("outside", A.slot, to((OUTSIDE.addr(v4), 53)).frame(), 64),
-            ("from outside", UPLINK, reply.frame(), 64),
+            (
+                "from outside",
+                UPLINK,
+                reply.between(ROUTER_MAC, UPLINK_MAC).frame(),
+                64,
+            ),
             ("denied", B.slot, denied.frame(), 0),
         ];
         for (what, port, bytes, left) in cases {

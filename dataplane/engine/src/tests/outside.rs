@@ -1,12 +1,13 @@
 //! Traffic of pods with the world outside the cluster.
 
-use super::bench::{Bench, expect_at_host, expect_at_pod, expect_outside, source_of};
+use super::bench::{Bench, expect_at_host, expect_at_pod, expect_outside, source_of, wrapped};
 use super::packet::{L4, Packet, SYN};
 use super::world::{
     A, B, BASE, GATEWAY_MAC, NODE, NODE_PORT, OTHER_NODE, OUTSIDE, REMOTE, ROUTER_MAC, TUNNEL_PORT, UPLINK, UPLINK_MAC,
     World,
 };
-use sluice_wire::{Addr, DropReason};
+use sluice_snapshot::PortKind;
+use sluice_wire::{Addr, DropReason, MacAddr};
 
 #[test]
 fn pods_leave_with_the_nodes_address_and_are_answered() {
@@ -182,4 +183,37 @@ fn a_protocol_without_ports_has_one_connection_a_destination() {
     );
     let other = ask(B).between(B.mac, GATEWAY_MAC).frame();
     bench.refused(B.slot, &other, DropReason::SnatPortsExhausted);
+}
+
+#[test]
+fn frames_on_the_wire_for_other_macs_go_nowhere() {
+    for v4 in [true, false] {
+        let mut world = World::new();
+        world.serve(&[A]);
+        let mut bench = Bench::with(world, 1);
+        let to_service = Packet::udp((OUTSIDE.addr(v4), 5000), (NODE.addr(v4), NODE_PORT));
+        let inside = Packet::udp((REMOTE.addr(v4), 1), (A.addr(v4), 2));
+        let tunnelled = |mac: MacAddr| {
+            let mut frame = wrapped(&inside);
+            frame[..6].copy_from_slice(&mac.0);
+            frame
+        };
+        let service = |mac| to_service.clone().between(ROUTER_MAC, mac).frame();
+        let mut near = UPLINK_MAC;
+        near.0[5] ^= 1;
+        for made in [&tunnelled as &dyn Fn(MacAddr) -> Vec<u8>, &service] {
+            bench.refused(UPLINK, &made(near), DropReason::OtherMac);
+            bench.refused(UPLINK, &made(MacAddr::BROADCAST), DropReason::Broadcast);
+            assert!(bench.shared.connections.is_empty());
+        }
+        for made in [&tunnelled as &dyn Fn(MacAddr) -> Vec<u8>, &service] {
+            assert_eq!(bench.send(UPLINK, &made(UPLINK_MAC)).len(), 1);
+        }
+        // What the kernel has put together from fragments.
+        assert_eq!(bench.send(UPLINK, &tunnelled(MacAddr::default())).len(), 1);
+        // The interface gets another MAC.
+        bench.change(|world| world.ports.get_mut(&UPLINK.0).unwrap().kind = PortKind::Uplink { mac: near });
+        assert_eq!(bench.send(UPLINK, &service(near)).len(), 1);
+        bench.refused(UPLINK, &service(UPLINK_MAC), DropReason::OtherMac);
+    }
 }

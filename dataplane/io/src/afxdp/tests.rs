@@ -7,7 +7,7 @@ use crate::{Burst, PacketIo};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use sluice_mem::Pools;
-use sluice_wire::{Addr, Checksum, Gso, GsoKind, PortSlot, Proto};
+use sluice_wire::{Addr, Checksum, Gso, GsoKind, MacAddr, PortSlot, Proto};
 use std::path::Path;
 
 const PINS: &str = "/sys/fs/bpf/sluice";
@@ -50,6 +50,7 @@ impl Bench {
         let (steering, uplink, pools) = near.run(move || {
             let mut steering = Steering::load(PORT).unwrap();
             steering.set_node_addresses(&[ADDRESS]).unwrap();
+            steering.set_mac(MacAddr::BROADCAST).unwrap();
             steering.attach("up0", Path::new(PINS)).unwrap();
             let spec = QueueSpec {
                 interface: "up0".into(),
@@ -248,6 +249,7 @@ fn several_queues_and_devices_share_one_memory() {
     let (mut other, mut steering, mut pools) = bench.near.run(move || {
         let mut steering = Steering::load(PORT).unwrap();
         steering.set_node_addresses(&[ADDRESS]).unwrap();
+        steering.set_mac(MacAddr::BROADCAST).unwrap();
         steering.attach("up1", Path::new(PINS)).unwrap();
         let spec = QueueSpec {
             interface: "up1".into(),
@@ -385,6 +387,7 @@ fn without_a_live_socket_what_is_ours_reaches_nobody() {
         drop(old);
         let mut steering = Steering::load(PORT).unwrap();
         steering.set_frontends(&[(ADDRESS, Proto::UDP, PORT)]).unwrap();
+        steering.set_mac(MacAddr::BROADCAST).unwrap();
         steering.attach("up0", Path::new(PINS)).unwrap();
         let spec = QueueSpec {
             interface: "up0".into(),

@@ -75,6 +75,14 @@ struct {
     __type(value, __u64);
 } ports SEC(".maps");
 
+// The uplink's own MAC, its six bytes and two of zero; all zero until it is known.
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, __u64);
+} own_mac SEC(".maps");
+
 // What fragments of one packet share; the protocol is 0 in IPv6, where only the first one's counts.
 struct packet {
     struct addr src, dst;
@@ -144,6 +152,15 @@ INLINE int bit(__u32 table, __u16 port) {
 // 0 TCP, 1 UDP, 2 SCTP, which is their order among the tables; -1 anything else.
 INLINE int kind(__u8 proto) {
     return proto == TCP ? 0 : proto == UDP ? 1 : proto == SCTP ? 2 : -1;
+}
+
+// Whether a frame is for the uplink itself: what a switch floods, or a NIC that takes everything lets in, is another's.
+INLINE int is_for_us(const __u8 *to) {
+    __u32 at = 0;
+    __u64 *own = map_lookup(&own_mac, &at);
+    __u64 mac = 0;
+    __builtin_memcpy(&mac, to, 6);
+    return own && mac && mac == *own;
 }
 
 INLINE int is_node(const struct addr *a) { return map_lookup(&node_addrs, a) != 0; }
@@ -289,7 +306,7 @@ INLINE int follow(const struct packet *packet, const struct piece *piece, int ta
 SEC("xdp.frags") int sluice_uplink(struct xdp_md *ctx) {
     void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
     __be16 *ether_type = data + 12;
-    if (data + 14 > end)
+    if (data + 14 > end || !is_for_us(data))
         return XDP_PASS;
     struct packet packet = {};
     struct piece piece = {};

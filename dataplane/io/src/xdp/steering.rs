@@ -5,12 +5,12 @@ use super::ports::OwnedPorts;
 use crate::afxdp::Attach;
 use crate::link::bundles_others;
 use aya::maps::lpm_trie::{Key, LpmTrie};
-use aya::maps::{HashMap, MapData, MapError, XskMap};
+use aya::maps::{Array, HashMap, MapData, MapError, XskMap};
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::xdp::XdpLink;
 use aya::programs::{ProgramError, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader};
-use sluice_wire::{Addr, Proto};
+use sluice_wire::{Addr, MacAddr, Proto};
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -130,6 +130,7 @@ pub struct Steering {
     nodes: HashMap<MapData, [u8; 16], u8>,
     frontends: HashMap<MapData, FrontendKey, u8>,
     pod_ranges: LpmTrie<MapData, [u8; 16], u8>,
+    own_mac: Array<MapData, u64>,
     ports: OwnedPorts,
     known_nodes: BTreeSet<[u8; 16]>,
     known_frontends: BTreeSet<FrontendKey>,
@@ -157,7 +158,7 @@ impl Steering {
         let mut take = |name: &str| program.take_map(name).ok_or_else(|| missing(name));
         let (sockets, nodes, frontends, ports) =
             (take("xsks")?, take("node_addrs")?, take("frontends")?, take("ports")?);
-        let pod_ranges = take("pod_ranges")?;
+        let (pod_ranges, own_mac) = (take("pod_ranges")?, take("own_mac")?);
         let aya::maps::Map::Array(ports) = ports else {
             return Err(missing("ports"));
         };
@@ -170,6 +171,7 @@ impl Steering {
             nodes: nodes.try_into().map_err(|err: MapError| load(&err))?,
             frontends: frontends.try_into().map_err(|err: MapError| load(&err))?,
             pod_ranges: pod_ranges.try_into().map_err(|err: MapError| load(&err))?,
+            own_mac: own_mac.try_into().map_err(|err: MapError| load(&err))?,
             ports,
             known_nodes: BTreeSet::new(),
             known_frontends: BTreeSet::new(),
@@ -282,6 +284,20 @@ impl Steering {
     pub fn ids(&self) -> Option<(u32, u32)> {
         let info = self.attached.as_ref()?.link.info().ok()?;
         Some((info.id(), info.program_id()))
+    }
+
+    /// Takes only frames for this MAC, the uplink's own; none before it is told. Others' reach a NIC that takes everything, or by a
+    /// switch that does not know yet where they belong.
+    ///
+    /// # Errors
+    /// [`SteeringError::Map`].
+    pub fn set_mac(&mut self, mac: MacAddr) -> Result<(), SteeringError> {
+        let mut bytes = [0; 8];
+        bytes[..6].copy_from_slice(&mac.0);
+        let what = "the uplink's MAC";
+        self.own_mac
+            .set(0, u64::from_ne_bytes(bytes), 0)
+            .map_err(|source| SteeringError::Map { what, source })
     }
 
     /// Steers the traffic of exactly these addresses of the node. Additions come before removals.

@@ -7,10 +7,11 @@ use crate::testing::{Namespace, until};
 use aya::programs::{TestRun, TestRunOptions};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
-use sluice_wire::{Addr, Proto};
+use sluice_wire::{Addr, MacAddr, Proto};
 use std::path::Path;
 
 pub(super) const TUNNEL: u16 = 8472;
+pub(super) const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 pub(super) const NODE4: Addr = Addr::v4([192, 0, 2, 11]);
 pub(super) const NODE6: Addr = Addr::v6([0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x11]);
 pub(super) const SERVICE4: Addr = Addr::v4([203, 0, 113, 5]);
@@ -31,6 +32,7 @@ const XDP_PASS: u32 = 2;
 /// A program that owns one of everything.
 fn filled() -> Steering {
     let mut steering = Steering::load(TUNNEL).unwrap_or_else(|err| panic!("this test needs root: {err}"));
+    steering.set_mac(MAC).unwrap();
     steering.set_node_addresses(&[NODE4, NODE6]).unwrap();
     steering.set_pod_ranges(&RANGES).unwrap();
     steering
@@ -281,7 +283,7 @@ fn any_frame() -> impl Strategy<Value = Vec<u8>> {
             port(),
             kind(),
         );
-        let mutation = prop::option::of((12usize..100, any::<u8>()));
+        let mutation = prop::option::of((prop_oneof![19 => 12usize..100, 1 => 0usize..6], any::<u8>()));
         let cut = prop::option::weighted(0.2, 14usize..110);
         // Few packets, so that fragments meet.
         let piece = prop::option::weighted(0.5, (0u8..2, prop::sample::select(vec![0u8, 1, 1, 4]), any::<bool>()));
@@ -400,6 +402,33 @@ fn later_fragments_go_the_way_of_their_first() {
         assert!(!is(&other), "of another packet");
         // The identification comes round: a packet of the kernel's own.
         assert!(!is(&kernels) && !is(&later));
+    }
+}
+
+#[test]
+fn only_frames_for_the_uplinks_own_mac_are_taken() {
+    let mut steering = Steering::load(TUNNEL).unwrap();
+    steering.set_node_addresses(&[NODE4]).unwrap();
+    let frame = |mac: [u8; 6]| {
+        let mut frame = to(NODE4, 17, TUNNEL);
+        frame[..6].copy_from_slice(&mac);
+        frame
+    };
+    let other = MacAddr([2, 0, 0, 0, 0, 9]);
+    let is = |steering: &mut Steering, mac: [u8; 6]| verdict(steering, &frame(mac)) == XDP_DROP;
+    assert!(
+        !is(&mut steering, MAC.0) && !is(&mut steering, [0; 6]),
+        "it is not known yet"
+    );
+    for (own, not) in [(MAC, other), (other, MAC)] {
+        steering.set_mac(own).unwrap();
+        assert!(is(&mut steering, own.0) && !is(&mut steering, not.0) && !is(&mut steering, [0xff; 6]));
+        // Each byte counts, the group bit, too.
+        for at in 0..6 {
+            let mut near = own.0;
+            near[at] ^= 1;
+            assert!(!is(&mut steering, near), "{near:?}");
+        }
     }
 }
 

@@ -1,13 +1,13 @@
 //! What the XDP program takes, decided slowly in Rust; for the addresses and ports that the tests give it.
 
-use super::tests::{NODE4, NODE6, POD4, POD6, SERVICE4, SERVICE6, TUNNEL};
+use super::tests::{MAC, NODE4, NODE6, POD4, POD6, SERVICE4, SERVICE6, TUNNEL};
 use sluice_wire::Addr;
 use std::collections::BTreeSet;
 
 /// Whether a frame is ours by the list in the module's documentation, written down again without any cleverness; fragments but the
 /// first aside, see [`Twin`].
 pub(super) fn twin(frame: &[u8]) -> bool {
-    twin_parts(frame).unwrap_or(false)
+    frame.starts_with(&MAC.0) && twin_parts(frame).unwrap_or(false)
 }
 
 /// Source, destination, identification, and in IPv4 the protocol.
@@ -21,6 +21,7 @@ impl Twin {
     pub(super) fn takes(&mut self, frame: &[u8]) -> bool {
         let take = twin(frame);
         match piece(frame) {
+            _ if !frame.starts_with(&MAC.0) => false,
             Some((id, true)) => take || self.0.contains(&id),
             Some((id, false)) if take => {
                 self.0.insert(id);

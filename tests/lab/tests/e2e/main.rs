@@ -23,6 +23,7 @@ mod load;
 mod masquerade_ports;
 mod neighbours;
 mod no_ipv4;
+mod node_keeps;
 mod node_port;
 mod on_the_wire;
 mod path_mtu;

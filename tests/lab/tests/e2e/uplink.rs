@@ -36,15 +36,16 @@ fn who_routes_packets_for_pods_to_a_node_gets_none_in() {
     });
 }
 
-/// As a driver does that is reloaded: the name is the same, the interface another.
+/// As a driver does that is reloaded: name and MAC are the same, the interface is another.
 #[test]
 fn an_uplink_that_is_made_anew_is_opened_again() {
     in_lab(&two_nodes(), |lab| {
         let (node, user) = (lab.node("node-a").unwrap(), lab.pod("user").unwrap());
         let wire = format!("sl-{}-net", lab.name());
+        let mac = crate::frames::mac_of(&node).map(|byte| format!("{byte:02x}")).join(":");
         let queues = ["numtxqueues", "2", "numrxqueues", "2"];
         let add = [
-            &["ip", "link", "add", "eth0"],
+            &["ip", "link", "add", "eth0", "address", &mac],
             &queues[..],
             &["type", "veth", "peer", "name", "again"],
             &queues,
