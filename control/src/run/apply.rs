@@ -128,13 +128,14 @@ impl Control {
     }
 
     fn silent_ports(&self, steering: &Steering) -> SilentPorts {
-        let owned = &self.settings.owned_ports;
+        let owned = self.dataplane.owned_ports();
         let of = |proto| {
             let node_ports = steering.node_ports.iter().filter(move |(p, _)| *p == proto);
-            owned.iter().copied().chain(node_ports.map(|(_, port)| (*port, *port)))
+            let ports = owned.iter().copied().chain(node_ports.map(|(_, port)| *port));
+            ports.map(|port| (port, port)).collect::<Vec<_>>()
         };
         let tunnel = self.settings.compile.tunnel_port;
-        SilentPorts::new(of(Proto::TCP), of(Proto::UDP).chain([(tunnel, tunnel)]))
+        SilentPorts::new(of(Proto::TCP), of(Proto::UDP).into_iter().chain([(tunnel, tunnel)]))
     }
 
     fn host_plan(&self, parts: &Parts, mtu: u16) -> HostPlan {

@@ -80,6 +80,9 @@ pub trait Dataplane: Send + Sync + 'static {
     /// What writing a packet to each port's receiver cost, ns, about the median; ports written to since the last call only.
     fn receiver_costs(&self) -> Vec<(PortSlot, u32)>;
 
+    /// Ports that are ours for masquerading now, without those that programs of the host have.
+    fn owned_ports(&self) -> Vec<u16>;
+
     /// How packets come from the uplink, for people, such as `AF_XDP native, copy`.
     fn uplink_mode(&self) -> String;
 

@@ -45,8 +45,6 @@ pub struct ControlSettings {
     pub uplink_port: UplinkPort,
     /// Largest IP packet that its queues carry, bytes, whatever its MTU is.
     pub uplink_limit: u16,
-    /// First and last of the ports that are ours for masquerading, without those that the host used already.
-    pub owned_ports: Vec<(u16, u16)>,
     /// What is other than usual for the sake of tests.
     pub testing: Testing,
 }

@@ -72,6 +72,10 @@ impl Dataplane for Taps {
         Vec::new()
     }
 
+    fn owned_ports(&self) -> Vec<u16> {
+        (40_000..=65_535).collect()
+    }
+
     fn flows(&self, query: &FlowQuery) -> Vec<FlowRow> {
         assert!(query.limit <= FlowQuery::MAX);
         Vec::new()
@@ -248,7 +252,6 @@ impl Node {
                 scope: uplink.1,
                 caps: uplink.2,
             },
-            owned_ports: vec![(40_000, 65_535)],
             testing: Testing {
                 notices: vec!["is under test".into()],
                 ..Testing::default()

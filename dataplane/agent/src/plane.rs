@@ -235,6 +235,11 @@ impl Dataplane for Plane {
         })
     }
 
+    fn owned_ports(&self) -> Vec<u16> {
+        let uplink = self.uplink.lock().unwrap_or_else(PoisonError::into_inner);
+        uplink.owned().iter().copied().collect()
+    }
+
     fn uplink_mode(&self) -> String {
         self.uplink.lock().unwrap_or_else(PoisonError::into_inner).mode()
     }

@@ -61,10 +61,6 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
         tunnel_port: config.vxlan.port,
         testing: testing.clone(),
     };
-    let owned_ports = (0..=u16::MAX)
-        .filter(|port| outside.owns(*port))
-        .map(|port| (port, port))
-        .collect();
     let shared = Arc::new(Shared::new(
         config.memory.connections,
         limits(config),
@@ -82,7 +78,7 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
         caps: Caps::default(),
     };
     let limit = u16::try_from(afxdp::max_packet(&small, !testing.floor)).unwrap_or(u16::MAX);
-    let settings = control_settings(config, host, uplink_port, (owned_ports, limit), &testing);
+    let settings = control_settings(config, host, uplink_port, limit, &testing);
     let publisher = Publisher::new(Snapshot::first(empty_parts()));
     let (resolve, wanted) = bounded(256);
     let (workers, crossing) = spawn(config, clock, &publisher, &shared, (&small, &large), &resolve)?;
@@ -138,7 +134,7 @@ fn control_settings(
     config: &Config,
     host_port: HostPort,
     uplink_port: UplinkPort,
-    (owned_ports, uplink_limit): (Vec<(u16, u16)>, u16),
+    uplink_limit: u16,
     testing: &Testing,
 ) -> ControlSettings {
     ControlSettings {
@@ -159,7 +155,6 @@ fn control_settings(
         host_interface: HOST_TAP.into(),
         host_port,
         uplink_port,
-        owned_ports,
         testing: testing.control(),
         uplink_limit,
     }

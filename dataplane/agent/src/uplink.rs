@@ -214,6 +214,11 @@ impl Uplink {
         }
     }
 
+    /// Ports that are ours for masquerading now.
+    pub(crate) fn owned(&self) -> &BTreeSet<u16> {
+        &self.owned
+    }
+
     /// Addresses that connections are masqueraded to towards outside, and others of the node.
     pub(crate) fn node_addresses(&self) -> &BTreeSet<Addr> {
         &self.node_addresses
