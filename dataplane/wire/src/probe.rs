@@ -70,3 +70,27 @@ pub fn tcp_probe(
     }
     .write(out, 16, &[probe])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::timestamp;
+
+    #[test]
+    fn a_timestamp_is_found_among_options_and_nothing_else_is_taken_for_one() {
+        let stamp = [1, 2, 3, 4, 5, 6, 7, 8];
+        let option = [[8, 10].as_slice(), &stamp].concat();
+        for before in [vec![], vec![1, 1], vec![2, 4, 5, 180], vec![3, 3, 7, 1]] {
+            assert_eq!(timestamp(&[before, option.clone()].concat()), Some(stamp));
+        }
+        for none in [
+            &[][..],
+            &[0, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8],
+            &option[..9],
+            &[2, 0, 8, 10],
+            &[2, 40],
+            &[5, 12, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8],
+        ] {
+            assert_eq!(timestamp(none), None, "{none:?}");
+        }
+    }
+}

@@ -176,6 +176,8 @@ fn write_transport(segment: &mut [u8], kind: Kind, v6: bool, addresses: Change, 
             Sum::of(held)
         };
         *field = sum.folded().to_be_bytes();
+    } else if !has_pseudo_header && ports.old == ports.new {
+        // Nothing that the checksum covers has changed; of an echo reply of zeros even no difference would change it.
     } else if kind != Kind::Udp || held != 0 {
         if has_pseudo_header { addresses.and(ports) } else { ports }.apply_to(field);
         let is_zero = *field == [0, 0];
