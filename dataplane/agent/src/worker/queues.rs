@@ -251,7 +251,7 @@ impl<C: Now> Queues<C> {
         self.write(slot, pools, counters);
     }
 
-    /// What the receiver has no time for now waits, behind what waits already.
+    /// What the receiver has no time for in this round waits, behind what waits already.
     fn stand_in_line(&mut self, slot: PortSlot, may: usize, pools: &mut Pools, counters: &Counters) {
         let mut rest = Burst::new();
         if let Some(port) = self.port(slot) {
