@@ -1,7 +1,7 @@
 //! Processes of a lab: known by pid and start time, so that a reused pid is never signalled. It never decides what runs.
 
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
@@ -70,9 +70,18 @@ impl Process {
         true
     }
 
-    /// Frees its pid if it is a finished child of ours.
+    /// Frees its pid if it is a child of ours that has ended. Its first thread may be done before the others are: then the kernel has
+    /// not taken all down yet, and there is nothing to wait for until it has.
     fn reap(&self) {
-        let _ = waitpid(Pid::from_raw(self.pid), Some(WaitPidFlag::WNOHANG));
+        let end = Instant::now() + Duration::from_secs(10);
+        while matches!(
+            waitpid(Pid::from_raw(self.pid), Some(WaitPidFlag::WNOHANG)),
+            Ok(WaitStatus::StillAlive)
+        ) && !self.alive()
+            && Instant::now() < end
+        {
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 }
 

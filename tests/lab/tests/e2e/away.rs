@@ -167,7 +167,8 @@ fn hear(at: &mut TcpStream, what: u8, from: &mut TcpStream) -> std::io::Result<O
             Err(e) if e.kind() != ErrorKind::WouldBlock => return Err(e),
             _ => {}
         }
-        if started.elapsed() > PATIENCE {
+        // A sender waits as long again as it has waited already before it sends once more.
+        if started.elapsed() > PATIENCE * 3 {
             return Err(ErrorKind::TimedOut.into());
         }
         std::thread::sleep(Duration::from_millis(5));
