@@ -59,8 +59,9 @@ test-fault: programs ## Only lab tests that must hold while every device loses, 
 test-floor: programs ## Only the lab tests, without anything that Linux newer than 6.1 has
 	SLUICE_TESTING=floor $(CARGO) test --locked --no-fail-fast -p sluice-lab --test e2e
 
-neighbours: programs ## Only what a neighbour of floods and of a slow pod feels: p99 of its requests beside each of them, and alone
-	$(CARGO) test --locked -p sluice-lab --test e2e -- --nocapture neighbours
+neighbours: ## Only what a neighbour of floods and of a slow pod feels: times of its requests beside each of them, and alone; wants two idle CPUs
+	$(CARGO) build --release --locked -p sluice -p sluice-lab
+	$(CARGO) test --release --locked -p sluice-lab --test e2e -- --nocapture --test-threads 1 neighbours
 
 soak: programs ## Everything at once for MINUTES (10): traffic of all kinds, churn, agents that stop and die
 	SLUICE_SOAK_SECONDS=$$(($(or $(MINUTES),10) * 60)) $(CARGO) test --locked -p sluice-lab --test e2e -- --nocapture soak

@@ -129,7 +129,7 @@ mod tests {
             let meta = sluice_wire::Meta::from_port(PortSlot(1));
             let mut burst = sluice_io::Burst::from_iter([sluice_io::Frame { buf, meta }]);
             assert_eq!(queues[0].transmit(&mut pools, &mut burst).frames, 1);
-            let got = far.receive(&mut pools, &mut burst).frames;
+            let got = far.receive(&mut pools, &mut burst, sluice_wire::BURST).frames;
             burst.drain(..).for_each(|frame| pools.free(frame.buf));
             (got, testing.counts().map(|(_, count)| count).sum::<u64>())
         };

@@ -212,7 +212,7 @@ impl Pair {
         let mut arrived = Vec::new();
         let mut burst = Burst::new();
         for queue in &mut self.b.queues {
-            queue.receive(&mut self.pools, &mut burst);
+            queue.receive(&mut self.pools, &mut burst, sluice_wire::BURST);
             for frame in burst.drain(..) {
                 arrived.push(frame.buf.bytes().to_vec());
                 self.pools.free(frame.buf);
@@ -220,7 +220,7 @@ impl Pair {
             queue.recycle(&mut self.pools);
         }
         for queue in &mut self.a.queues {
-            queue.receive(&mut self.pools, &mut burst);
+            queue.receive(&mut self.pools, &mut burst, sluice_wire::BURST);
             burst.drain(..).for_each(|frame| self.pools.free(frame.buf));
             queue.recycle(&mut self.pools);
         }

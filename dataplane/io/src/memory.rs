@@ -72,9 +72,9 @@ impl MemoryPort {
 }
 
 impl PacketIo for MemoryPort {
-    fn receive(&mut self, _pools: &mut Pools, burst: &mut Burst) -> Received {
+    fn receive(&mut self, _pools: &mut Pools, burst: &mut Burst, most: usize) -> Received {
         let mut received = Received::default();
-        while !burst.is_full() {
+        while (received.frames as usize) < most && !burst.is_full() {
             let Some(mut frame) = self.rx.pop() else { break };
             frame.meta.ingress = self.port;
             burst.push(frame);
@@ -156,7 +156,7 @@ mod tests {
         assert_eq!(left, [3, 4], "the front was taken");
         let mut got = Burst::new();
         assert_eq!(
-            b.receive(&mut pools, &mut got),
+            b.receive(&mut pools, &mut got, sluice_wire::BURST),
             Received {
                 frames: 3,
                 invalid: 0,

@@ -171,9 +171,10 @@ impl<W: Write + Send> Replay<W> {
 }
 
 impl<W: Write + Send> PacketIo for Replay<W> {
-    fn receive(&mut self, pools: &mut Pools, burst: &mut Burst) -> Received {
+    fn receive(&mut self, pools: &mut Pools, burst: &mut Burst, most: usize) -> Received {
         let mut received = Received::default();
-        while !burst.is_full()
+        while (received.frames as usize) < most
+            && !burst.is_full()
             && let Some(packet) = self.packets.as_slice().first()
         {
             let len = packet.bytes.len();
@@ -320,7 +321,7 @@ mod tests {
         let mut port = Replay::new(all, Writer::new(Vec::new(), 65_535).unwrap(), PortSlot(4));
         let mut burst = Burst::new();
         assert_eq!(
-            port.receive(&mut pools, &mut burst),
+            port.receive(&mut pools, &mut burst, sluice_wire::BURST),
             Received {
                 frames: 2,
                 invalid: 1,

@@ -9,8 +9,8 @@ use std::os::fd::BorrowedFd;
 /// No call blocks or allocates, apart from [`Self::close`]. A frame is in one place only: a pool, a burst, or the
 /// device; a device gives back every frame it took, at the latest in `close`.
 pub trait PacketIo: Send {
-    /// Appends received frames until `burst` is full or the device has no more.
-    fn receive(&mut self, pools: &mut Pools, burst: &mut Burst) -> Received;
+    /// Appends received frames until there are `most` of them, `burst` is full or the device has no more.
+    fn receive(&mut self, pools: &mut Pools, burst: &mut Burst, most: usize) -> Received;
 
     /// Takes frames from the front. What remains in `burst` was not accepted for want of room: the caller may try again,
     /// or counts `TxRingFull` and frees.
@@ -49,7 +49,7 @@ pub struct Received {
     pub frames: u32,
     /// Frames that the device had, but that were unusable and are freed already (`DropReason::RxInvalid`).
     pub invalid: u32,
-    /// The device probably has more: it stopped for want of room in the burst or of frame memory.
+    /// The device probably has more: it stopped because of `most`, or for want of room in the burst or of frame memory.
     pub more: bool,
 }
 

@@ -133,12 +133,13 @@ fn receive(fd: &OwnedFd, payload: &mut [u8], control: &mut [u8]) -> nix::Result<
 }
 
 impl PacketIo for Reassembled {
-    fn receive(&mut self, pools: &mut Pools, burst: &mut Burst) -> Received {
+    fn receive(&mut self, pools: &mut Pools, burst: &mut Burst, most: usize) -> Received {
         let mut received = Received::default();
         // Nobody knows the size before it is read.
         let mut large = None;
         // Bounded, whatever the socket says.
-        while !burst.is_full() && (received.invalid as usize) < sluice_wire::BURST {
+        while (received.frames as usize) < most && !burst.is_full() && (received.invalid as usize) < sluice_wire::BURST
+        {
             large = large.or_else(|| pools.large.alloc());
             let Some(buf) = &mut large else {
                 self.stats.rx_no_memory += 1;
@@ -169,7 +170,7 @@ impl PacketIo for Reassembled {
                 }
             }
         }
-        received.more |= burst.is_full();
+        received.more |= received.frames as usize >= most || burst.is_full();
         large.into_iter().for_each(|buf| pools.free(buf));
         self.stats.rx_frames += u64::from(received.frames);
         self.stats.rx_invalid += u64::from(received.invalid);
@@ -283,7 +284,10 @@ mod tests {
         assert_eq!(answer, io::ErrorKind::ConnectionRefused, "nobody listens there");
         let mut pools = lake.pools();
         let mut burst = Burst::new();
-        assert_eq!(io.receive(&mut pools, &mut burst), Received::default());
+        assert_eq!(
+            io.receive(&mut pools, &mut burst, sluice_wire::BURST),
+            Received::default()
+        );
         let taken = a.run(|| {
             Reassembled::open("up0", 8472, true, PortSlot(5))
                 .err()

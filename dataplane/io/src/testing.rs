@@ -86,7 +86,7 @@ pub(crate) fn collect(
     let mut burst = Burst::new();
     until("frames to arrive", || {
         io.recycle(pools);
-        io.receive(pools, &mut burst);
+        io.receive(pools, &mut burst, sluice_wire::BURST);
         for frame in burst.drain(..) {
             if want(&frame) {
                 let mut bytes = frame.buf.bytes().to_vec();

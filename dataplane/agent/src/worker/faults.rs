@@ -128,7 +128,7 @@ impl Bench {
     fn take_away(&mut self) {
         for far in &mut self.far {
             let mut burst = Burst::new();
-            while far.receive(&mut self.pools, &mut burst).frames > 0 {
+            while far.receive(&mut self.pools, &mut burst, sluice_wire::BURST).frames > 0 {
                 burst.drain(..).for_each(|frame| self.pools.free(frame.buf));
             }
         }
@@ -156,7 +156,12 @@ fn without_faults_a_packet_passes() {
     bench.round();
     let mut burst = Burst::new();
     let to_b = PORTS.iter().position(|slot| *slot == B.slot).unwrap();
-    assert_eq!(bench.far[to_b].receive(&mut bench.pools, &mut burst).frames, 1);
+    assert_eq!(
+        bench.far[to_b]
+            .receive(&mut bench.pools, &mut burst, sluice_wire::BURST)
+            .frames,
+        1
+    );
     burst.drain(..).for_each(|frame| bench.pools.free(frame.buf));
     bench.end();
 }

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 const LINE: usize = 256;
 /// Most of them that lie in a super-frame's memory, an eighth of what a worker has.
 const LARGE_LINE: usize = 32;
-/// In all lines of a worker together; beyond that every line is short.
+/// Units in all lines of a worker together; beyond that every line is short.
 const ALL_LINES: usize = 1024;
 /// What a line may have then, and how many of them in a super-frame's memory.
 const SHORT: usize = 16;
@@ -25,9 +25,9 @@ pub(super) struct Line {
     large: usize,
 }
 
-/// What a frame counts for among [`ALL_LINES`]: a super-frame's memory is scarcer.
-pub(super) fn weight(frame: &Frame) -> usize {
-    if is_large(frame) { 8 } else { 1 }
+/// What a frame counts for, in memory and in time: each page of a super-frame like an ordinary frame.
+pub(super) fn units(frame: &Frame) -> usize {
+    frame.buf.total_len().div_ceil(LARGE_BYTES).max(1)
 }
 
 fn is_large(frame: &Frame) -> bool {
@@ -67,10 +67,12 @@ impl Line {
         Ok(())
     }
 
-    /// Moves the first `most` frames into an empty burst.
+    /// Moves the first frames into an empty burst, until they are `most` units or more.
     pub(super) fn call(&mut self, most: usize, burst: &mut Burst) {
-        for _ in 0..most.min(BURST) {
+        let mut called = 0;
+        while called < most && burst.len() < BURST {
             let Some(frame) = self.frames.pop_front() else { return };
+            called += units(&frame);
             self.large -= usize::from(is_large(&frame));
             burst.push(frame);
         }

@@ -7,6 +7,7 @@ mod egress;
 mod faults;
 mod idle;
 mod line;
+mod pace;
 mod queues;
 
 use crate::clock::Clock;
@@ -120,12 +121,13 @@ impl Worker {
                 {
                     continue;
                 }
-                work += rx.len();
+                let frames = rx.len();
+                work += frames;
                 counters.events.bursts.add(1);
                 self.engine
                     .process(snapshot, now_ns, &mut self.pools, &mut rx, &mut out);
                 let ended_ns = self.clock.now_ns();
-                out.queues.charge(*token, ended_ns.saturating_sub(began_ns));
+                out.queues.charge(*token, frames, ended_ns.saturating_sub(began_ns));
                 began_ns = ended_ns;
             }
             work += usize::from(out.queues.has_waiting());

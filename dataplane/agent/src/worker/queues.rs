@@ -1,7 +1,8 @@
 //! The queues a worker owns, by port slot, and whose turn it is to use the worker's time.
 
 use super::budget::{Turns, Used};
-use super::line::{Line, weight};
+use super::line::{Line, units};
+use super::pace::Pace;
 use crate::clock::{Clock, Now};
 use sluice_engine::{Burst, Counters, Frame};
 use sluice_io::PacketIo;
@@ -21,6 +22,7 @@ struct Port {
     out: Burst,
     /// Time used to receive from it.
     used: Used,
+    pace: Pace,
     /// Where writing runs the receiver: its allowance and who waits for it.
     line: Option<Line>,
 }
@@ -32,7 +34,7 @@ pub(super) struct Queues<C = Clock> {
     dirty: Vec<PortSlot>,
     /// Ports with frames in their line.
     waiting: Vec<PortSlot>,
-    waiting_frames: usize,
+    waiting_units: usize,
     turns: Turns,
     round: u64,
     /// Time that receivers took since it was last asked for.
@@ -56,7 +58,7 @@ impl<C: Now> Queues<C> {
             ports: Vec::new(),
             dirty: Vec::new(),
             waiting: Vec::new(),
-            waiting_frames: 0,
+            waiting_units: 0,
             turns: Turns::default(),
             round: 0,
             receivers_ns: 0,
@@ -80,6 +82,7 @@ impl<C: Now> Queues<C> {
             queues: Vec::new(),
             out: Burst::new(),
             used: Used::default(),
+            pace: Pace::default(),
             line: io.runs_receiver().then(Line::new),
         });
         if let Some(fd) = io.readiness()
@@ -129,7 +132,7 @@ impl<C: Now> Queues<C> {
         while let Some(slot) = self.waiting.get(at).copied() {
             let round = self.round;
             let line = self.port(slot).and_then(|port| port.line.as_mut());
-            let may = line.map_or(0, |line| line.allowance.frames(round));
+            let may = line.map_or(0, |line| line.allowance.units(round));
             if self.call(slot, may) > 0 {
                 self.write(slot, pools, counters);
             }
@@ -162,22 +165,27 @@ impl<C: Now> Queues<C> {
             .is_some_and(|port| self.turns.may(port.used))
     }
 
-    /// A burst of this queue took `ns`; what receivers had of it is on their own account.
-    pub(super) fn charge(&mut self, token: u64, ns: u64) {
+    /// A burst of `frames` of this queue took `ns`; what receivers had of it is on their own account.
+    pub(super) fn charge(&mut self, token: u64, frames: usize, ns: u64) {
         let own = ns.saturating_sub(std::mem::take(&mut self.receivers_ns));
         if let Some(port) = self.port(slot_of(token)) {
             let weight = if port.line.is_some() { 1 } else { WIRE_WEIGHT };
             port.used.charge(own, weight);
+            port.pace.took(frames, ns);
         }
     }
 
     /// One burst from the queue with this token; false when there was nothing.
     pub(super) fn receive(&mut self, token: u64, pools: &mut Pools, rx: &mut Burst, ready: &ReadySet) -> bool {
         let index = (token >> 16) as usize;
-        let Some(io) = self.port(slot_of(token)).and_then(|port| port.queues.get_mut(index)) else {
+        let Some(port) = self.port(slot_of(token)) else {
             return false;
         };
-        let got = io.receive(pools, rx);
+        let most = port.pace.most();
+        let Some(io) = port.queues.get_mut(index) else {
+            return false;
+        };
+        let got = io.receive(pools, rx, most);
         if got.frames == 0 && !io.alive() {
             // Its namespace or device is gone. A dead descriptor would be ready for ever; the port itself goes when control
             // notices.
@@ -223,14 +231,14 @@ impl<C: Now> Queues<C> {
         self.ports.get(slot.index())?.as_ref()?.line.as_ref()
     }
 
-    /// Moves up to `most` frames from the port's line into its empty burst.
+    /// Moves up to `most` units from the port's line into its empty burst.
     fn call(&mut self, slot: PortSlot, most: usize) -> usize {
         let Some(port) = self.ports.get_mut(slot.index()).and_then(Option::as_mut) else {
             return 0;
         };
         let Some(line) = &mut port.line else { return 0 };
         line.call(most, &mut port.out);
-        self.waiting_frames -= port.out.iter().map(weight).sum::<usize>();
+        self.waiting_units -= port.out.iter().map(units).sum::<usize>();
         port.out.len()
     }
 
@@ -240,10 +248,11 @@ impl<C: Now> Queues<C> {
             && let Some(line) = &mut port.line
         {
             let may = if line.is_empty() {
-                line.allowance.frames(round)
+                line.allowance.units(round)
             } else {
                 0
             };
+            let may = fitting(&port.out, may);
             if may < port.out.len() {
                 self.stand_in_line(slot, may, pools, counters);
             }
@@ -258,15 +267,15 @@ impl<C: Now> Queues<C> {
             rest.extend(port.out.drain(may..));
         }
         for frame in rest {
-            let all = self.waiting_frames;
+            let all = self.waiting_units;
             let Some(line) = self.port(slot).and_then(|port| port.line.as_mut()) else {
                 counters.refuse(DropReason::PortGone, &frame, Some(slot));
                 pools.free(frame.buf);
                 continue;
             };
-            let more = weight(&frame);
+            let more = units(&frame);
             match line.join(frame, all) {
-                Ok(()) => self.waiting_frames += more,
+                Ok(()) => self.waiting_units += more,
                 Err(frame) => {
                     counters.refuse(DropReason::SlowReceiver, &frame, Some(slot));
                     pools.free(frame.buf);
@@ -289,22 +298,30 @@ impl<C: Now> Queues<C> {
         let Some(line) = &mut port.line else {
             return send(slot, port.to_host, &mut port.queues, &mut port.out, pools, counters);
         };
-        let (frames, bytes) = (port.out.len(), bytes(&port.out));
+        let units = port.out.iter().map(units).sum();
         let began_ns = self.clock.now_ns();
         send(slot, port.to_host, &mut port.queues, &mut port.out, pools, counters);
         let took_ns = self.clock.now_ns().saturating_sub(began_ns);
-        line.allowance.spend(frames, took_ns);
+        line.allowance.spend(units, took_ns);
         self.receivers_ns += took_ns;
-        // Copying a super-frame is no sign of a slow receiver.
-        if bytes < 4096 * frames as u64
-            && let Some(cost) = self.costs.get(slot.index())
-        {
+        if let Some(cost) = self.costs.get(slot.index()) {
             cost.store(
                 line.allowance.cost_ns().min(u64::from(u32::MAX)) as u32,
                 Ordering::Relaxed,
             );
         }
     }
+}
+
+/// How many of the first frames may go, if that many units may.
+fn fitting(burst: &Burst, may: usize) -> usize {
+    let mut before = 0;
+    let fits = |frame: &&Frame| {
+        let fits = before < may;
+        before += units(frame);
+        fits
+    };
+    burst.iter().take_while(fits).count()
 }
 
 fn send(

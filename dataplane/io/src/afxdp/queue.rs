@@ -310,10 +310,10 @@ impl XskQueue {
 }
 
 impl PacketIo for XskQueue {
-    fn receive(&mut self, pools: &mut Pools, burst: &mut Burst) -> Received {
+    fn receive(&mut self, pools: &mut Pools, burst: &mut Burst, most: usize) -> Received {
         let mut received = Received::default();
         let mut parts = 0u32;
-        while !burst.is_full() {
+        while ((received.frames + received.invalid) as usize) < most && !burst.is_full() {
             let Some(descriptor) = self.rings.rx.pop() else { break };
             if descriptor.options & libc::XDP_PKT_CONTD != 0 || self.gather.is_open() {
                 match self.piece(descriptor, pools) {

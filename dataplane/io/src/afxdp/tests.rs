@@ -267,7 +267,7 @@ fn several_queues_and_devices_share_one_memory() {
     let mut burst = Burst::new();
     until("a frame on any queue", || {
         bench.queues.iter_mut().for_each(|queue| {
-            queue.receive(&mut pools, &mut burst);
+            queue.receive(&mut pools, &mut burst, sluice_wire::BURST);
         });
         (!burst.is_empty()).then_some(())
     });
@@ -419,7 +419,7 @@ fn a_deleted_interface_shows_and_its_chunks_come_home() {
     let (queue, pools) = (&mut bench.queues[0], &mut bench.pools);
     until("the queue to notice", || {
         (0..1024).for_each(|_| {
-            queue.receive(pools, &mut burst);
+            queue.receive(pools, &mut burst, sluice_wire::BURST);
         });
         (!queue.alive()).then_some(())
     });
@@ -467,7 +467,7 @@ fn a_loop_allocates_nothing() {
     until("frames", || (!queue.rings_empty()).then_some(()));
     let used = allocation_counter::measure(|| {
         for _ in 0..10 {
-            queue.receive(pools, &mut burst);
+            queue.receive(pools, &mut burst, sluice_wire::BURST);
             queue.transmit(pools, &mut burst);
             queue.recycle(pools);
         }
@@ -528,7 +528,7 @@ fn no_chunk_is_lost_over_random_operations() {
                         queue.transmit(pools, &mut burst);
                     }
                     Step::Receive => {
-                        queue.receive(pools, &mut burst);
+                        queue.receive(pools, &mut burst, sluice_wire::BURST);
                     }
                     Step::Recycle => {
                         queue.recycle(pools);
@@ -537,7 +537,7 @@ fn no_chunk_is_lost_over_random_operations() {
                         far.send(&steered(200, n));
                     }),
                     Step::Echo => {
-                        queue.receive(pools, &mut burst);
+                        queue.receive(pools, &mut burst, sluice_wire::BURST);
                         queue.transmit(pools, &mut burst);
                     }
                 }

@@ -170,7 +170,7 @@ impl Chance {
 }
 
 impl PacketIo for FaultPort {
-    fn receive(&mut self, pools: &mut Pools, burst: &mut Burst) -> Received {
+    fn receive(&mut self, pools: &mut Pools, burst: &mut Burst, most: usize) -> Received {
         if let Some(ready) = &self.ready {
             // Takes a wake-up back; what the set says of the inner port is asked below.
             let _ = ready.poll(Some(Duration::ZERO), &mut Tokens::new());
@@ -179,7 +179,7 @@ impl PacketIo for FaultPort {
         if !self.chance.stalls(&mut self.inbound) {
             let mut arrived = Burst::new();
             if self.inbound.waiting.len() <= BURST {
-                received = self.inner.receive(pools, &mut arrived);
+                received = self.inner.receive(pools, &mut arrived, most);
             }
             if arrived.is_empty() {
                 // Nobody came to pass it.
@@ -189,7 +189,8 @@ impl PacketIo for FaultPort {
                 self.chance.admit(&mut self.inbound, frame, pools);
             }
             received.frames = 0;
-            while !burst.is_full()
+            while (received.frames as usize) < most
+                && !burst.is_full()
                 && let Some(frame) = self.inbound.waiting.pop_front()
             {
                 burst.push(frame);

@@ -57,7 +57,7 @@ impl Bench {
     /// What comes out at the far end.
     fn arrived(&mut self) -> Vec<Vec<u8>> {
         let mut burst = Burst::new();
-        self.far.receive(&mut self.pools, &mut burst);
+        self.far.receive(&mut self.pools, &mut burst, sluice_wire::BURST);
         let out = burst.iter().map(|frame| frame.buf.bytes().to_vec()).collect();
         burst.drain(..).for_each(|frame| self.pools.free(frame.buf));
         out
@@ -181,9 +181,9 @@ fn a_wrong_rate_is_named() {
 struct Announced(MemoryPort, UnixDatagram);
 
 impl PacketIo for Announced {
-    fn receive(&mut self, pools: &mut Pools, burst: &mut Burst) -> Received {
+    fn receive(&mut self, pools: &mut Pools, burst: &mut Burst, most: usize) -> Received {
         while self.1.recv(&mut [0; 8]).is_ok() {}
-        self.0.receive(pools, burst)
+        self.0.receive(pools, burst, most)
     }
     fn transmit(&mut self, pools: &mut Pools, burst: &mut Burst) -> Sent {
         self.0.transmit(pools, burst)
@@ -226,9 +226,13 @@ fn whoever_waits_hears_of_frames_that_wait_here() {
     far.transmit(&mut pools, &mut burst);
     there.send(b"x").unwrap();
     assert!(ready(&set), "the device has something");
-    assert_eq!(port.receive(&mut pools, &mut burst).frames, 0, "kept back");
+    assert_eq!(
+        port.receive(&mut pools, &mut burst, sluice_wire::BURST).frames,
+        0,
+        "kept back"
+    );
     assert!(ready(&set), "the wrapper has something");
-    assert_eq!(port.receive(&mut pools, &mut burst).frames, 1);
+    assert_eq!(port.receive(&mut pools, &mut burst, sluice_wire::BURST).frames, 1);
     assert!(!ready(&set), "nobody has");
     burst.drain(..).for_each(|frame| pools.free(frame.buf));
     set.remove(port.readiness().unwrap()).unwrap();
@@ -268,8 +272,8 @@ proptest! {
                     burst.drain(..).for_each(|frame| bench.pools.free(frame.buf));
                     continue;
                 }
-                2 => prop_assert_eq!(bench.near.receive(&mut bench.pools, &mut burst).frames as usize, burst.len()),
-                _ => _ = bench.far.receive(&mut bench.pools, &mut burst),
+                2 => prop_assert_eq!(bench.near.receive(&mut bench.pools, &mut burst, sluice_wire::BURST).frames as usize, burst.len()),
+                _ => _ = bench.far.receive(&mut bench.pools, &mut burst, sluice_wire::BURST),
             }
             out += burst.len();
             burst.drain(..).for_each(|frame| bench.pools.free(frame.buf));
@@ -282,8 +286,8 @@ proptest! {
         let mut between = 0;
         loop {
             let mut burst = Burst::new();
-            bench.far.receive(&mut bench.pools, &mut burst);
-            bench.near.inner.receive(&mut bench.pools, &mut burst);
+            bench.far.receive(&mut bench.pools, &mut burst, sluice_wire::BURST);
+            bench.near.inner.receive(&mut bench.pools, &mut burst, sluice_wire::BURST);
             if burst.is_empty() {
                 break;
             }

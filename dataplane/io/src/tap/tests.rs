@@ -44,7 +44,7 @@ fn forward(ends: &mut [TapQueue; 2], pools: &mut Pools, stop: &AtomicBool) -> Se
     while !stop.load(Ordering::Relaxed) {
         ready.poll(Some(Duration::from_millis(20)), &mut tokens).unwrap();
         for &from in &tokens {
-            ends[from as usize].receive(pools, &mut burst);
+            ends[from as usize].receive(pools, &mut burst, sluice_wire::BURST);
             for frame in &burst {
                 seen.frames += 1;
                 seen.supers += u32::from(frame.meta.gso.is_some());
@@ -238,7 +238,7 @@ fn a_loop_allocates_nothing() {
     pools.free(big);
     let used = allocation_counter::measure(|| {
         for _ in 0..4 {
-            queue.receive(&mut pools, &mut burst);
+            queue.receive(&mut pools, &mut burst, sluice_wire::BURST);
             queue.transmit(&mut pools, &mut burst);
             queue.recycle(&mut pools);
         }

@@ -3,14 +3,16 @@
 use crate::clients::get;
 use crate::cluster::*;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, connect, socket};
+use nix::unistd::gettid;
 use serde_json::json;
 use sluice_lab::{Lab, Pod, Topology};
 use std::net::{IpAddr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::os::fd::AsRawFd;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-const REQUESTS: usize = 300;
+const REQUESTS: usize = 1000;
 /// No flood lasts longer or sends more, whatever else happens.
 const LONGEST: Duration = Duration::from_secs(20);
 const MOST: usize = 20_000_000;
@@ -18,8 +20,10 @@ const MOST: usize = 20_000_000;
 /// [`two_nodes`] with one worker on the first, so that all share its time, and a pod for mischief and one for patience there.
 fn crowded() -> Topology {
     let mut topology = two_nodes();
-    topology.nodes[0].workers = 1;
-    topology.nodes[0].agent = serde_json::from_value(json!({"workers": {"cpus": [0]}})).unwrap();
+    for (node, cpu) in topology.nodes.iter_mut().zip(0..2) {
+        node.workers = 1;
+        node.agent = serde_json::from_value(json!({"workers": {"cpus": [cpu]}})).unwrap();
+    }
     for (name, last) in [("noisy", 66), ("slow", 77)] {
         let pod = json!({
             "name": name, "node": "node-a", "run": ["udp-echo"],
@@ -47,30 +51,66 @@ fn requests(lab: &Lab) -> Vec<Duration> {
     times
 }
 
-fn p99(times: &[Duration]) -> Duration {
-    times[times.len() * 99 / 100]
+/// The CPU of everybody but the first node's worker, where there are two: what is measured is what pods do to each other by
+/// way of that worker, and not how the kernel shares a CPU between a worker and pods.
+const OTHERS: usize = 1;
+
+fn run(command: &[&str]) {
+    let status = Command::new(command[0])
+        .args(&command[1..])
+        .stdout(Stdio::null())
+        .status();
+    assert!(status.unwrap().success(), "{command:?}");
+}
+
+/// Moves this thread, which starts the others, and the pods' servers away from the worker.
+fn leave_the_worker_alone(lab: &Lab) {
+    let taskset = ["taskset", "--pid", "--cpu-list", &OTHERS.to_string()].map(str::to_owned);
+    let pin = |how: &[&str], pid: &str| {
+        let command: Vec<&str> = taskset.iter().map(String::as_str).chain(how.iter().copied()).collect();
+        run(&[&command[..], &[pid]].concat());
+    };
+    pin(&[], &gettid().to_string());
+    for pod in lab.topology().pods.iter().map(|pod| lab.pod(&pod.name).unwrap()) {
+        let netns = pod.netns();
+        let name = netns.file_name().unwrap().to_str().unwrap();
+        let inside = Command::new("ip").args(["netns", "pids", name]).output().unwrap();
+        for pid in String::from_utf8(inside.stdout).unwrap().lines() {
+            pin(&["--all-tasks"], pid);
+        }
+    }
 }
 
 /// Requests while `flood` runs, which sends until it is told to stop and says how many packets it sent.
 fn beside(lab: &Lab, what: &str, from: &Pod<'_>, flood: impl Fn(&dyn Fn() -> bool) -> usize + Send + Sync) {
+    leave_the_worker_alone(lab);
     let quiet = requests(lab);
     let (stop, began) = (AtomicBool::new(false), Instant::now());
     let on = || !stop.load(Ordering::Relaxed) && began.elapsed() < LONGEST;
+    let unpleasant = || {
+        // As a pod without a share of the CPU: it gets what the others leave.
+        run(&["chrt", "--idle", "--pid", "0", &gettid().to_string()]);
+        Ok(flood(&on))
+    };
     let (times, sent) = std::thread::scope(|scope| {
-        let flooding = scope.spawn(|| from.within(|| Ok(flood(&on))).unwrap());
+        let flooding = scope.spawn(|| from.within(unpleasant).unwrap());
         let times = requests(lab);
         stop.store(true, Ordering::Relaxed);
         (times, flooding.join().unwrap())
     });
-    let ratio = p99(&times).as_secs_f64() / p99(&quiet).as_secs_f64();
+    let at = |of: &[Duration], part: usize| of[of.len() * part / 100].as_secs_f64() * 1e6;
     println!(
-        "{what}: {sent} packets; p99 of {REQUESTS} requests {:?} beside it, {:?} alone: {ratio:.1}",
-        p99(&times),
-        p99(&quiet)
+        "{what}: {sent} packets; {REQUESTS} requests took {:.0} us beside it, 99 of 100 less than {:.0} us; alone {:.0} and {:.0} us: {:.1} and {:.1} times",
+        at(&times, 50),
+        at(&times, 99),
+        at(&quiet, 50),
+        at(&quiet, 99),
+        at(&times, 50) / at(&quiet, 50),
+        at(&times, 99) / at(&quiet, 99),
     );
     assert!(sent > 5_000, "{what}: that is no flood: {sent}");
     // How much slower depends on who else uses the machine; that nobody waits for a retransmission does not.
-    assert!(p99(&times) < Duration::from_millis(800), "{what}: {:?}", p99(&times));
+    assert!(at(&times, 99) < 800_000.0, "{what}: {:?}", times.last());
 }
 
 /// Small datagrams to ports that `port` chooses.
@@ -91,8 +131,8 @@ fn datagrams(to: IpAddr, on: &dyn Fn() -> bool, port: impl Fn(usize) -> u16) -> 
 fn a_flood_of_small_packets_costs_the_neighbours_no_request() {
     alone_in_lab(&crowded(), |lab| {
         let noisy = lab.pod("noisy").unwrap();
-        let to = address(lab, "web-2", false);
-        beside(lab, "small packets", &noisy, |on| datagrams(to, on, |_| 7));
+        let to = address(lab, "slow", false);
+        beside(lab, "small packets", &noisy, |on| datagrams(to, on, |_| 9));
     });
 }
 
@@ -100,7 +140,7 @@ fn a_flood_of_small_packets_costs_the_neighbours_no_request() {
 fn a_spray_over_all_ports_costs_the_neighbours_no_request() {
     alone_in_lab(&crowded(), |lab| {
         let noisy = lab.pod("noisy").unwrap();
-        let to = address(lab, "web-2", false);
+        let to = address(lab, "slow", false);
         beside(lab, "a spray", &noisy, |on| {
             datagrams(to, on, |sent| (sent % 60_000) as u16 + 1000)
         });
@@ -111,7 +151,7 @@ fn a_spray_over_all_ports_costs_the_neighbours_no_request() {
 fn a_syn_flood_costs_the_neighbours_no_request() {
     alone_in_lab(&crowded(), |lab| {
         let noisy = lab.pod("noisy").unwrap();
-        let IpAddr::V4(to) = address(lab, "web-2", false) else {
+        let IpAddr::V4(to) = address(lab, "slow", false) else {
             unreachable!()
         };
         beside(lab, "a SYN flood", &noisy, |on| {

@@ -30,8 +30,8 @@ struct Pod {
 }
 
 impl PacketIo for Pod {
-    fn receive(&mut self, pools: &mut Pools, burst: &mut Burst) -> Received {
-        self.port.receive(pools, burst)
+    fn receive(&mut self, pools: &mut Pools, burst: &mut Burst, most: usize) -> Received {
+        self.port.receive(pools, burst, most)
     }
 
     fn transmit(&mut self, pools: &mut Pools, burst: &mut Burst) -> Sent {
@@ -136,7 +136,7 @@ impl World {
         let (_, far) = self.far.iter_mut().find(|(slot, _)| *slot == at).unwrap();
         loop {
             let mut burst = Burst::new();
-            if far.receive(&mut self.pools, &mut burst).frames == 0 {
+            if far.receive(&mut self.pools, &mut burst, sluice_wire::BURST).frames == 0 {
                 return seen;
             }
             for frame in burst {
@@ -156,7 +156,7 @@ impl World {
             self.queues.remove(slot, &self.ready, &mut self.pools, &self.counters);
             self.arrived(slot);
         }
-        assert!(!self.queues.has_waiting() && self.queues.waiting_frames == 0);
+        assert!(!self.queues.has_waiting() && self.queues.waiting_units == 0);
         drop((self.pools, self.queues, self.far));
         for memory in &self.memory {
             assert_eq!(memory.home(), memory.count());
@@ -184,8 +184,8 @@ fn a_slow_receiver_takes_its_allowance_of_a_round_and_loses_only_what_is_too_muc
     }
     assert_eq!(quiet, 200 * 8, "what is quick waits for nobody");
     assert!(seen.is_sorted(), "the line keeps its order");
-    assert!(most <= 2 * crate::worker::budget::ALLOWANCE_NS as u64, "{most}");
-    let fair = 200 * crate::worker::budget::ALLOWANCE_NS as usize / 25_000;
+    assert!(most <= 2 * crate::worker::budget::SLOW_ALLOWANCE_NS as u64, "{most}");
+    let fair = 200 * crate::worker::budget::SLOW_ALLOWANCE_NS as usize / 25_000;
     assert!(
         (fair / 2..=fair + 256).contains(&seen.len()),
         "{} of {fair}",
@@ -256,7 +256,7 @@ fn time_is_shared_by_what_ports_use_and_not_by_bursts() {
         world.round(&[FLOODER, QUIET]);
         for (at, (slot, cost)) in [(FLOODER, 900_000), (QUIET, 30_000)].into_iter().enumerate() {
             if world.queues.may_receive(token(slot, 0)) {
-                world.queues.charge(token(slot, 0), cost);
+                world.queues.charge(token(slot, 0), 64, cost);
                 bursts[at] += 1;
             }
         }
