@@ -33,8 +33,8 @@ pub struct Steering {
     pub mtu: u16,
     /// Service addresses with protocol and port.
     pub frontends: Vec<Frontend>,
-    /// Protocol and port, taken at every node address.
-    pub node_ports: Vec<(Proto, u16)>,
+    /// Protocol, port and whether of IPv4: taken at every node address of that family, and the node's own in the other.
+    pub node_ports: Vec<(Proto, u16, bool)>,
     /// Addresses of this node, without link-local ones.
     pub node_addresses: Vec<Addr>,
     /// Ranges of all nodes' pods.

@@ -19,7 +19,8 @@ pub(super) struct ServicesMemo {
     endpoints: EndpointIndex,
     pub(super) services: Arc<Services>,
     pub(super) frontends: Vec<Frontend>,
-    pub(super) node_ports: Vec<(Proto, u16)>,
+    /// Protocol, port, whether of IPv4; sorted.
+    pub(super) node_ports: Vec<(Proto, u16, bool)>,
     pub(super) reports: Vec<Report>,
 }
 
@@ -151,11 +152,8 @@ impl ServicesMemo {
         }
         self.frontends = owners.into_keys().collect();
         self.frontends.sort_by_key(|f| (f.addr, f.proto, f.port));
-        let node_ports: BTreeSet<_> = node_port_owners
-            .into_keys()
-            .map(|(proto, port, _)| (proto, port))
-            .collect();
-        self.node_ports = node_ports.into_iter().collect();
+        self.node_ports = node_port_owners.into_keys().collect();
+        self.node_ports.sort_unstable();
         self.services = Arc::new(services);
     }
 }

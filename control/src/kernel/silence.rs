@@ -15,15 +15,24 @@ const TABLE: &str = "inet sluice";
 /// Ports of this node at which the kernel keeps silent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SilentPorts {
-    /// First and last TCP ports: node ports, and those for masquerading.
+    /// At its IPv4 addresses.
+    pub v4: FamilyPorts,
+    /// At its IPv6 addresses.
+    pub v6: FamilyPorts,
+}
+
+/// The same of one family, as first and last ports of ranges, in order and joined where they touch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FamilyPorts {
+    /// Of TCP: node ports of this family, and ports for masquerading.
     pub tcp: Vec<(u16, u16)>,
-    /// First and last UDP ports: the same, and that of tunnels.
+    /// Of UDP: the same, and that of tunnels.
     pub udp: Vec<(u16, u16)>,
 }
 
-impl SilentPorts {
-    /// Single ports and ranges, in order, and joined where they touch.
-    pub fn new(tcp: impl IntoIterator<Item = (u16, u16)>, udp: impl IntoIterator<Item = (u16, u16)>) -> Self {
+impl FamilyPorts {
+    /// Of single ports, in any order.
+    pub fn new(tcp: impl IntoIterator<Item = u16>, udp: impl IntoIterator<Item = u16>) -> Self {
         Self {
             tcp: joined(tcp.into_iter().collect()),
             udp: joined(udp.into_iter().collect()),
@@ -31,13 +40,13 @@ impl SilentPorts {
     }
 }
 
-fn joined(mut ranges: Vec<(u16, u16)>) -> Vec<(u16, u16)> {
-    ranges.sort_unstable();
+fn joined(mut ports: Vec<u16>) -> Vec<(u16, u16)> {
+    ports.sort_unstable();
     let mut out: Vec<(u16, u16)> = Vec::new();
-    for (first, last) in ranges {
+    for port in ports {
         match out.last_mut() {
-            Some((_, end)) if first <= end.saturating_add(1) => *end = last.max(*end),
-            _ => out.push((first, last)),
+            Some((_, last)) if port <= last.saturating_add(1) => *last = port,
+            _ => out.push((port, port)),
         }
     }
     out
@@ -98,12 +107,19 @@ fn rules(ports: &SilentPorts) -> String {
         "add table {TABLE}\ndelete table {TABLE}\ntable {TABLE} {{\n comment \"what the kernel does not answer in place of sluice\"\n \
          chain answers {{\n  type filter hook output priority filter; policy accept;\n  oifname {{ \"lo\", \"sluice0\" }} accept\n"
     );
-    if !ports.tcp.is_empty() {
-        let _ = writeln!(text, "  tcp flags & rst == rst tcp sport {} drop", set(&ports.tcp));
-    }
-    if !ports.udp.is_empty() {
-        // Protocol and destination port in the quoted packet, behind 8 bytes of ICMP and a header without options.
-        for (error, proto_at, port_at) in [("icmp", 8 + 9, 8 + 20 + 2), ("icmpv6", 8 + 6, 8 + 40 + 2)] {
+    // Protocol and destination port in the quoted packet lie behind 8 bytes of ICMP and a header without options.
+    for (ports, family, error, proto_at, port_at) in [
+        (&ports.v4, "ipv4", "icmp", 8 + 9, 8 + 20 + 2),
+        (&ports.v6, "ipv6", "icmpv6", 8 + 6, 8 + 40 + 2),
+    ] {
+        if !ports.tcp.is_empty() {
+            let ports = set(&ports.tcp);
+            let _ = writeln!(
+                text,
+                "  meta nfproto {family} tcp flags & rst == rst tcp sport {ports} drop"
+            );
+        }
+        if !ports.udp.is_empty() {
             let _ = writeln!(
                 text,
                 "  {error} type destination-unreachable {error} code port-unreachable @th,{},8 17 @th,{},16 {} drop",
@@ -174,29 +190,32 @@ mod tests {
 
     proptest! {
         #[test]
-        fn ranges_join_to_the_same_ports(ranges in prop::collection::vec((0u16..60, 0u16..8), 0..20)) {
-            let ranges: Vec<_> = ranges.into_iter().map(|(first, more)| (first, first + more)).collect();
-            let ports = |of: &[(u16, u16)]| (0..=u16::MAX).filter(|p| of.iter().any(|(a, b)| (a..=b).contains(&p))).collect::<Vec<_>>();
-            let joined = joined(ranges.clone());
-            prop_assert_eq!(ports(&joined), ports(&ranges));
+        fn ports_join_to_the_same_ports(ports in prop::collection::vec(prop_oneof![0u16..60, 65_500..=u16::MAX], 0..60)) {
+            let joined = joined(ports.clone());
+            let in_ranges: Vec<_> = joined.iter().flat_map(|(first, last)| *first..=*last).collect();
+            let ports: Vec<_> = std::collections::BTreeSet::from_iter(ports).into_iter().collect();
+            prop_assert_eq!(in_ranges, ports);
             prop_assert!(joined.windows(2).all(|pair| pair[0].1 + 1 < pair[1].0), "{joined:?}");
         }
     }
 
     #[test]
-    fn the_ends_of_the_range_of_ports_are_ports() {
+    fn a_port_is_silent_in_its_family_only_and_without_ports_there_are_no_rules() {
+        let text = rules(&SilentPorts {
+            v4: FamilyPorts::new([30080], []),
+            v6: FamilyPorts::new([], [30053]),
+        });
+        let drops: Vec<_> = text
+            .lines()
+            .filter(|line| line.contains("drop"))
+            .map(str::trim)
+            .collect();
         assert_eq!(
-            joined(vec![(65535, 65535), (0, 0), (65000, 65535)]),
-            [(0, 0), (65000, 65535)]
-        );
-    }
-
-    #[test]
-    fn without_ports_there_are_no_rules_for_them() {
-        let text = rules(&SilentPorts::new([(30080, 30080)], []));
-        assert!(
-            text.contains("tcp sport { 30080 } drop") && !text.contains("icmp"),
-            "{text}"
+            drops,
+            [
+                "meta nfproto ipv4 tcp flags & rst == rst tcp sport { 30080 } drop",
+                "icmpv6 type destination-unreachable icmpv6 code port-unreachable @th,112,8 17 @th,400,16 { 30053 } drop",
+            ]
         );
         assert!(!rules(&SilentPorts::default()).contains("drop"));
     }

@@ -3,7 +3,7 @@
 use super::control::Control;
 use crate::compile::{AttachedPod, Compiled, HostPort, Inputs, Report, Severity, Steering, Underlay};
 use crate::kernel::host::HostPlan;
-use crate::kernel::silence::SilentPorts;
+use crate::kernel::silence::{FamilyPorts, SilentPorts};
 use sluice_snapshot::Parts;
 use sluice_wire::Proto;
 use std::time::Instant;
@@ -129,13 +129,17 @@ impl Control {
 
     fn silent_ports(&self, steering: &Steering) -> SilentPorts {
         let owned = self.dataplane.owned_ports();
-        let of = |proto| {
-            let node_ports = steering.node_ports.iter().filter(move |(p, _)| *p == proto);
-            let ports = owned.iter().copied().chain(node_ports.map(|(_, port)| *port));
-            ports.map(|port| (port, port)).collect::<Vec<_>>()
+        let of = |wanted, v4| {
+            let node_ports = steering.node_ports.iter();
+            let node_ports = node_ports.filter(move |(proto, _, of_v4)| (*proto, *of_v4) == (wanted, v4));
+            owned.iter().copied().chain(node_ports.map(|(_, port, _)| *port))
         };
         let tunnel = self.settings.compile.tunnel_port;
-        SilentPorts::new(of(Proto::TCP), of(Proto::UDP).into_iter().chain([(tunnel, tunnel)]))
+        let family = |v4| FamilyPorts::new(of(Proto::TCP, v4), of(Proto::UDP, v4).chain([tunnel]));
+        SilentPorts {
+            v4: family(true),
+            v6: family(false),
+        }
     }
 
     fn host_plan(&self, parts: &Parts, mtu: u16) -> HostPlan {

@@ -7,7 +7,7 @@ use sluice_control::compile::{HostPort, Settings, Steering, UplinkPort};
 use sluice_control::run::{ControlSettings, Dataplane, DroppedPacket, Handle, PodPort, Testing, empty_parts, start};
 use sluice_lb::{EndpointSlot, SchedulerKind, ServiceSlot};
 use sluice_snapshot::{Caps, PortKind, Publisher, Snapshot, Subscriber};
-use sluice_wire::{Addr, DropReason, MacAddr, PortSlot, Scope, Vni};
+use sluice_wire::{Addr, DropReason, MacAddr, PortSlot, Proto, Scope, Vni};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -356,7 +356,7 @@ fn from_an_empty_directory_to_served_pods_and_back() {
             .any(|f| f.addr == Addr::v4([10, 96, 0, 10]) && f.port == 80),
         "{steering:?}"
     );
-    assert!(steering.node_ports.iter().any(|(_, port)| *port == 30080));
+    assert!(steering.node_ports.contains(&(Proto::TCP, 30080, true)), "{steering:?}");
     assert!(
         steering.pod_ranges.contains(&"10.244.1.0/24".parse().unwrap()),
         "{steering:?}"

@@ -206,7 +206,7 @@ fn node(compiled: &Compiled) -> String {
     let node_ports: Vec<String> = steering
         .node_ports
         .iter()
-        .map(|(p, n)| format!("{n}/{}", proto(*p)))
+        .map(|(p, n, v4)| format!("{n}/{} IPv{}", proto(*p), if *v4 { 4 } else { 6 }))
         .collect();
     format!(
         "base {:?} {:?} outside {:?} {:?}\nmac gateway {} vtep {} {}\nranges {:?}\nsteer {frontends:?} {node_ports:?} at {:?}\npod mtu {}\n",

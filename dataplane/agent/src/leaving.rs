@@ -3,12 +3,28 @@
 
 use crate::plane::Plane;
 use sluice_io::xdp::MAX_FRONTENDS;
-use sluice_wire::{Addr, Proto};
+use sluice_wire::{Addr, Proto, Tuple};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
 
-/// Address (any of the node's where there is none), protocol and port.
-pub(crate) type Destination = (Option<Addr>, Proto, u16);
+/// What a service is reached by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Destination {
+    /// An address, protocol and port of its own.
+    Address(Addr, Proto, u16),
+    /// A protocol and port at the node's addresses of one family: whether of IPv4.
+    NodePort(Proto, u16, bool),
+}
+
+impl Destination {
+    /// Both that a packet may have been sent to.
+    fn of(sent: &Tuple) -> [Self; 2] {
+        [
+            Self::Address(sent.dst, sent.proto, sent.dport),
+            Self::NodePort(sent.proto, sent.dport, sent.dst.is_v4()),
+        ]
+    }
+}
 
 /// Most that are kept; connections to more end as if they were not.
 const MOST: usize = 1024;
@@ -67,10 +83,10 @@ pub(crate) fn look(plane: &Plane) {
         return;
     }
     plane.shared.connections.each(|record| {
-        let (to, proto, port) = (record.original.dst, record.original.proto, record.original.dport);
-        unused.remove(&(Some(to), proto, port));
-        if addresses.contains(&to) {
-            unused.remove(&(None, proto, port));
+        let [address, node_port] = Destination::of(&record.original);
+        unused.remove(&address);
+        if addresses.contains(&record.original.dst) {
+            unused.remove(&node_port);
         }
     });
     if let Err(err) = lock().let_go(&unused) {
@@ -83,7 +99,10 @@ mod tests {
     use super::*;
 
     fn set(ports: &[u16]) -> BTreeSet<Destination> {
-        ports.iter().map(|port| (None, Proto::TCP, *port)).collect()
+        ports
+            .iter()
+            .map(|port| Destination::NodePort(Proto::TCP, *port, true))
+            .collect()
     }
 
     fn all(leaving: &Leaving) -> BTreeSet<Destination> {
@@ -110,9 +129,32 @@ mod tests {
     }
 
     #[test]
+    fn a_node_port_stays_in_the_family_that_was_served() {
+        let mut leaving = Leaving::default();
+        let [v4, v6] = [true, false].map(|v4| Destination::NodePort(Proto::TCP, 1, v4));
+        leaving.follow([v4, v6].into());
+        leaving.follow([v6].into());
+        assert!(leaving.due().is_empty());
+        assert_eq!(leaving.due(), [v4].into());
+        // A connection through the other one's port keeps it no longer.
+        let client = Addr::v6([9; 16]);
+        let sent = Tuple {
+            src: client,
+            dst: Addr::v6([8; 16]),
+            proto: Proto::TCP,
+            sport: 5,
+            dport: 1,
+        };
+        assert_eq!(Destination::of(&sent)[1], v6);
+        assert!(leaving.let_go(&[v4].into()));
+        assert_eq!(all(&leaving), [v6].into());
+    }
+
+    #[test]
     fn there_is_a_bound() {
         let mut leaving = Leaving::default();
-        leaving.follow((0..=u16::MAX).map(|port| (None, Proto::TCP, port)).collect());
+        let ports = (0..=u16::MAX).map(|port| Destination::NodePort(Proto::TCP, port, true));
+        leaving.follow(ports.collect());
         leaving.follow(BTreeSet::new());
         assert_eq!(leaving.all().count(), MOST);
     }

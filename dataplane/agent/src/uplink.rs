@@ -100,8 +100,10 @@ impl Uplink {
         let Some(program) = self.program.as_mut() else {
             return Err("the agent is stopping".into());
         };
-        let frontends = steering.frontends.iter().map(|f| (Some(f.addr), f.proto, f.port));
-        let node_ports = steering.node_ports.iter().map(|(proto, port)| (None, *proto, *port));
+        let frontends = steering.frontends.iter();
+        let frontends = frontends.map(|f| Destination::Address(f.addr, f.proto, f.port));
+        let node_ports = steering.node_ports.iter();
+        let node_ports = node_ports.map(|(proto, port, v4)| Destination::NodePort(*proto, *port, *v4));
         self.services.follow(frontends.chain(node_ports).collect());
         let pod_ranges: Vec<_> = steering.pod_ranges.iter().map(|r| (r.base(), r.bits())).collect();
         // While it is not there nothing comes by it.
@@ -277,10 +279,10 @@ fn own(table: &xdp::OwnedPorts, port: u16, on: bool) {
 
 fn steer_services(program: &mut xdp::Steering, services: &Leaving) -> Result<(), xdp::SteeringError> {
     let (mut frontends, mut node_ports) = (Vec::new(), Vec::new());
-    for (addr, proto, port) in services.all() {
-        match addr {
-            Some(addr) => frontends.push((addr, proto, port)),
-            None => node_ports.push((proto, port)),
+    for destination in services.all() {
+        match destination {
+            Destination::Address(addr, proto, port) => frontends.push((addr, proto, port)),
+            Destination::NodePort(proto, port, v4) => node_ports.push((proto, port, v4)),
         }
     }
     program.set_frontends(&frontends)?;

@@ -140,19 +140,16 @@ impl Engine {
 
     /// Notes the path's MTU for the tunnel between these ends.
     fn narrow_tunnel(&self, cx: Context<'_>, ends: (Addr, Addr), outer: u16) -> bool {
-        let forwarding = &cx.snapshot.parts.forwarding;
-        let tunnel = forwarding
-            .adjacencies()
-            .find_map(|(at, adjacency)| match &adjacency.link {
-                Link::Tunnel(template) if template.ends() == ends => Some((at, adjacency.mtu, template)),
-                _ => None,
-            });
-        let Some((at, mtu, template)) = tunnel else {
+        let Some((at, adjacency, template)) = cx.snapshot.parts.forwarding.tunnel(ends) else {
             return false;
         };
         // The overhead counts the outer Ethernet header, which the path's MTU does not, but not the inner one, which it does.
         let inner = outer.saturating_sub(template.overhead() as u16);
-        let known = self.shared.path_mtu.get(at, template, cx.now_ns).unwrap_or(mtu);
+        let known = self
+            .shared
+            .path_mtu
+            .get(at, template, cx.now_ns)
+            .unwrap_or(adjacency.mtu);
         if inner < known {
             self.shared.path_mtu.learn(at, template, inner, cx.now_ns);
         }

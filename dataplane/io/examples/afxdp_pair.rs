@@ -68,7 +68,7 @@ fn steering(interface: &str) -> Outcome<Steering> {
     let mut steering = Steering::load(8472)?;
     steering.set_node_addresses(&[Addr::v4([192, 0, 2, 1])])?;
     steering.set_mac(MacAddr::BROADCAST)?;
-    steering.set_node_ports(&[(Proto::UDP, NODE_PORT)])?;
+    steering.set_node_ports(&[(Proto::UDP, NODE_PORT, true)])?;
     steering.attach(interface, Path::new(PINS))?;
     Ok(steering)
 }

@@ -85,6 +85,8 @@ pub struct Forwarding {
     /// One map a prefix length, longest first; few lengths exist, and only the slow path asks.
     by_length: Vec<(u8, HashMap<Addr, Route>)>,
     adjacencies: Vec<Option<Adjacency>>,
+    /// By our own and the peer's outer address.
+    tunnels: HashMap<(Addr, Addr), AdjacencyIndex>,
     peers: Vec<Option<Peer>>,
     tunnel_sources: HashMap<Addr, PeerSlot>,
 }
@@ -102,8 +104,11 @@ impl Forwarding {
         self.by_length[at].1.insert(prefix.base(), route);
     }
 
-    /// Puts an adjacency at its index.
+    /// Puts an adjacency at its index. No two tunnels have the same ends.
     pub fn set_adjacency(&mut self, index: AdjacencyIndex, adjacency: Adjacency) {
+        if let Link::Tunnel(template) = &adjacency.link {
+            self.tunnels.insert(template.ends(), index);
+        }
         put(&mut self.adjacencies, index.0, adjacency);
     }
 
@@ -130,12 +135,15 @@ impl Forwarding {
         self.adjacencies.get(index.0 as usize)?.as_ref()
     }
 
-    /// All resolved adjacencies.
-    pub fn adjacencies(&self) -> impl Iterator<Item = (AdjacencyIndex, &Adjacency)> {
-        self.adjacencies
-            .iter()
-            .enumerate()
-            .filter_map(|(i, a)| Some((AdjacencyIndex(i as u32), a.as_ref()?)))
+    /// The tunnel between these outer addresses, ours first, if it is resolved. Anybody's error can ask, so it takes one look however
+    /// many there are.
+    pub fn tunnel(&self, ends: (Addr, Addr)) -> Option<(AdjacencyIndex, &Adjacency, &Template)> {
+        let at = *self.tunnels.get(&ends)?;
+        let adjacency = self.adjacency(at)?;
+        match &adjacency.link {
+            Link::Tunnel(template) if template.ends() == ends => Some((at, adjacency, template)),
+            _ => None,
+        }
     }
 
     /// Which node sends tunnel packets from this outer address.
@@ -202,6 +210,8 @@ fn put<T>(table: &mut Vec<Option<T>>, index: u32, value: T) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use sluice_vxlan::Tunnel;
+    use sluice_wire::Vni;
 
     fn addr() -> impl Strategy<Value = Addr> {
         // Few distinct bits, so that prefixes nest and touch.
@@ -217,6 +227,30 @@ mod tests {
                 Addr::v6(bytes)
             }
         })
+    }
+
+    /// A tunnel between these, or else a neighbour.
+    fn adjacency(ends: Option<(Addr, Addr)>) -> Adjacency {
+        let [dst, src] = [1, 2].map(|n| MacAddr([2, 0, 0, 0, 0, n]));
+        let tunnel = ends.map(|(local, remote)| Tunnel {
+            local,
+            remote,
+            outer_src_mac: src,
+            outer_dst_mac: dst,
+            vni: Vni::new(1).unwrap(),
+            port: 8472,
+            inner_src_mac: src,
+            inner_dst_mac: dst,
+            checksum_v4: false,
+        });
+        let link = tunnel.map_or(Link::Direct { dst, src }, |tunnel| {
+            Link::Tunnel(Box::new(Template::new(&tunnel).unwrap()))
+        });
+        Adjacency {
+            port: PortSlot(0),
+            mtu: 1450,
+            link,
+        }
     }
 
     proptest! {
@@ -237,6 +271,37 @@ mod tests {
             for probe in probes {
                 let want = slow.iter().filter(|(p, _)| p.contains(probe)).max_by_key(|(p, _)| p.bits()).copied();
                 prop_assert_eq!(fast.lookup(probe), want);
+            }
+        }
+
+        /// Also when an index is a neighbour's now, or another peer's.
+        #[test]
+        fn a_tunnel_is_found_by_its_ends_as_by_a_scan(
+            puts in proptest::collection::vec((0u32..12, proptest::option::of((0u8..2, 0u8..6, any::<bool>()))), 0..30),
+        ) {
+            let mut forwarding = Forwarding::default();
+            let ends_of = |(local, remote, v4): (u8, u8, bool)| {
+                let addr = |net: u8, host: u8| if v4 { Addr::v4([192, 0, net, host]) } else { Addr::v6([net; 16].map(|b| b ^ host)) };
+                (addr(2, local), addr(3, remote))
+            };
+            for (index, tunnel) in puts {
+                let ends = tunnel.map(ends_of);
+                let taken = |a: &Adjacency| matches!(&a.link, Link::Tunnel(t) if Some(t.ends()) == ends);
+                if forwarding.adjacencies.iter().flatten().any(taken) {
+                    continue;
+                }
+                forwarding.set_adjacency(AdjacencyIndex(index), adjacency(ends));
+            }
+            for ends in (0..2).flat_map(|l| (0..6).flat_map(move |r| [true, false].map(|v4| ends_of((l, r, v4))))) {
+                let scan = forwarding.adjacencies.iter().enumerate().find_map(|(at, adjacency)| match &adjacency.as_ref()?.link {
+                    Link::Tunnel(template) if template.ends() == ends => Some(at as u32),
+                    _ => None,
+                });
+                let found = forwarding.tunnel(ends);
+                prop_assert_eq!(found.map(|(at, ..)| at.0), scan);
+                if let Some((at, adjacency, template)) = found {
+                    prop_assert_eq!((template.ends(), forwarding.adjacency(at)), (ends, Some(adjacency)));
+                }
             }
         }
     }

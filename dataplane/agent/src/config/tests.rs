@@ -316,6 +316,44 @@ fn wrong_values_are_quoted_with_what_is_wanted() {
 }
 
 #[test]
+fn ports_of_services_and_of_masquerading_are_apart() {
+    let way_out = ", and a port has one use; take snat.ports out of the way of services.nodeports, which are those of the API server \
+                   (--service-node-port-range)";
+    let cases = [
+        (
+            "services: {nodeports: 30000-40000}",
+            "line 2: `services.nodeports` is 30000-40000 and `snat.ports` 40000-65535: both have 40000-40000",
+        ),
+        (
+            "snat:\n  ports: 32767-33000",
+            "line 3: `snat.ports` is 32767-33000 and `services.nodeports` 30000-32767: both have 32767-32767",
+        ),
+        (
+            "services: {nodeports: 20000-29999}\nsnat: {ports: 1024-65535}",
+            "line 3: `snat.ports` is 1024-65535 and `services.nodeports` 20000-29999: both have 20000-29999",
+        ),
+    ];
+    for (text, want) in cases {
+        assert_eq!(said(text), format!("{want}{way_out}"));
+    }
+    with("services: {nodeports: 30000-39999}");
+    with("snat: {ports: 32768-65535}");
+    with("services: {nodeports: 50000-60000}\nsnat: {ports: 40000-49999}");
+}
+
+proptest! {
+    #[test]
+    fn exactly_ranges_with_a_common_port_are_refused(a in (1u16..60, 0u16..60), b in (1u16..60, 0u16..60)) {
+        let [a, b] = [a, b].map(|(first, more)| first..=first + more);
+        let text = format!(
+            "uplink: {{interface: e}}\nservices: {{nodeports: {}-{}}}\nsnat: {{ports: {}-{}}}",
+            a.start(), a.end(), b.start(), b.end()
+        );
+        prop_assert_eq!(parse(&text).is_err(), a.into_iter().any(|port| b.contains(&port)));
+    }
+}
+
+#[test]
 fn a_file_that_is_no_configuration_says_what_to_do() {
     let missing = "config c.yaml: `uplink.interface` is missing; it names the interface to the other nodes, such as eth1  (sluice config example prints all keys)";
     for text in ["", "# nothing\n", "uplink:\n", "uplink: {interface: }", "node: a"] {

@@ -3,7 +3,7 @@
 //! A small XDP program (`sluice_uplink.bpf.c`) sends to the AF_XDP socket of the queue a frame came in by, if it is for the uplink's own
 //! MAC:
 //! - UDP to the tunnel port of one of the node's addresses, unless it is a fragment;
-//! - anything to a service's address and port, or to a node port of one of the node's addresses;
+//! - anything to a service's address and port, or to a node port of one of the node's addresses of that family;
 //! - replies to ports of the node's addresses that are owned for masquerading, and echo replies to owned identifiers;
 //! - ICMP errors that quote one of these;
 //! - anything to a pod's address: it comes through the tunnel or not at all, and a host that forwards would let it in.

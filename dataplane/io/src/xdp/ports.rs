@@ -12,8 +12,9 @@ use std::sync::Arc;
 /// Words of a table: one bit for each of 65536 ports.
 const TABLE: usize = 1024;
 /// Tables, in the order that the program knows them by.
-const TABLES: usize = 8;
-const NODE_PORTS: usize = 5;
+const TABLES: usize = 11;
+const NODE_PORTS_V4: usize = 5;
+const NODE_PORTS_V6: usize = 8;
 
 struct Mapping(NonNull<AtomicU64>);
 
@@ -89,10 +90,11 @@ impl OwnedPorts {
         })
     }
 
-    /// Steers a node port to us, or no longer.
-    pub(super) fn node_port(&self, proto: Proto, port: u16, on: bool) -> Result<(), SteeringError> {
+    /// Steers a node port of one family to us, or no longer.
+    pub(super) fn node_port(&self, (proto, port, v4): (Proto, u16, bool), on: bool) -> Result<(), SteeringError> {
         let table = transport(proto).ok_or(SteeringError::Protocol { proto: proto.0 })?;
-        self.change(NODE_PORTS + table, port, on);
+        let tables = if v4 { NODE_PORTS_V4 } else { NODE_PORTS_V6 };
+        self.change(tables + table, port, on);
         Ok(())
     }
 }

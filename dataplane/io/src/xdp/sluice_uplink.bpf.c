@@ -64,8 +64,9 @@ struct {
     __type(value, __u8);
 } pod_ranges SEC(".maps");
 
-// Tables of one bit a port, 1024 words each; user space writes them through a mapping.
-enum { SNAT_TCP, SNAT_UDP, SNAT_SCTP, ECHO_V4, ECHO_V6, NODEPORT_TCP, NODEPORT_UDP, NODEPORT_SCTP, TABLES };
+// Tables of one bit a port, 1024 words each; user space writes them through a mapping. A node port may be ours in one family
+// and a program's of the node in the other: those of IPv6 follow behind those of IPv4.
+enum { SNAT_TCP, SNAT_UDP, SNAT_SCTP, ECHO_V4, ECHO_V6, NODEPORT_TCP, NODEPORT_UDP, NODEPORT_SCTP, NODEPORT_V6, TABLES = NODEPORT_V6 + 3 };
 
 struct {
     __uint(type, BPF_MAP_TYPE_ARRAY);
@@ -176,10 +177,10 @@ INLINE int is_frontend(const struct addr *a, __be16 port, __u8 proto) {
 }
 
 // Whether (addr, port) is an end of ours: a service, or a port of this node that we own.
-INLINE int our_end(const struct addr *a, int node, __be16 port, __u8 proto, int k) {
+INLINE int our_end(const struct addr *a, int node, int v6, __be16 port, __u8 proto, int k) {
     if (is_frontend(a, port, proto))
         return 1;
-    return node && (bit(NODEPORT_TCP + k, be16(port)) || bit(SNAT_TCP + k, be16(port)));
+    return node && (bit((v6 ? NODEPORT_V6 : NODEPORT_TCP) + k, be16(port)) || bit(SNAT_TCP + k, be16(port)));
 }
 
 // Whether the packet that an ICMP error quotes was sent by us; `dst` is where the error goes.
@@ -227,7 +228,7 @@ INLINE int our_quote(const struct addr *dst, int node, int v6, void *at, void *e
     struct two_ports *p = l4;
     if (node && proto == UDP && p->dst == be16(tunnel_port))
         return 1;
-    return our_end(&src, node, p->src, proto, k);
+    return our_end(&src, node, v6, p->src, proto, k);
 }
 
 // Which piece of a packet a frame is. `is` also holds for one that is the whole.
@@ -285,7 +286,7 @@ INLINE int ours(const struct addr *dst, int v6, __u8 proto, int fragment, void *
     // The kernel puts fragmented tunnel packets together and hands them to a socket of ours.
     if (node && proto == UDP && p->dst == be16(tunnel_port))
         return !fragment;
-    return our_end(dst, node, p->dst, proto, k);
+    return our_end(dst, node, v6, p->dst, proto, k);
 }
 
 // Whether a piece of a packet goes the way of its first one. What comes before it, or when it is long forgotten, does not.

@@ -135,7 +135,7 @@ pub struct Steering {
     known_nodes: BTreeSet<[u8; 16]>,
     known_frontends: BTreeSet<FrontendKey>,
     known_ranges: BTreeSet<([u8; 16], u8)>,
-    known_ports: BTreeSet<(u8, u16)>,
+    known_ports: BTreeSet<(u8, u16, bool)>,
     attached: Option<Attached>,
 }
 
@@ -334,20 +334,21 @@ impl Steering {
         apply(&mut self.frontends, &mut self.known_frontends, &wanted, limit)
     }
 
-    /// Steers exactly these node ports (host order) of all the node's addresses. Additions come before removals.
+    /// Steers exactly these node ports (protocol, port in host order, whether of IPv4) of all the node's addresses of that family.
+    /// Additions come before removals.
     ///
     /// # Errors
     /// [`SteeringError::Protocol`] for others than TCP, UDP and SCTP; nothing is changed then.
-    pub fn set_node_ports(&mut self, ports: &[(Proto, u16)]) -> Result<(), SteeringError> {
-        let wanted: BTreeSet<(u8, u16)> = ports.iter().map(|(proto, port)| (proto.0, *port)).collect();
-        if let Some((proto, _)) = wanted.iter().find(|(proto, _)| ![6, 17, 132].contains(proto)) {
+    pub fn set_node_ports(&mut self, ports: &[(Proto, u16, bool)]) -> Result<(), SteeringError> {
+        let wanted: BTreeSet<_> = ports.iter().map(|(proto, port, v4)| (proto.0, *port, *v4)).collect();
+        if let Some((proto, ..)) = wanted.iter().find(|(proto, ..)| ![6, 17, 132].contains(proto)) {
             return Err(SteeringError::Protocol { proto: *proto });
         }
-        for &(proto, port) in wanted.difference(&self.known_ports) {
-            self.ports.node_port(Proto(proto), port, true)?;
+        for &(proto, port, v4) in wanted.difference(&self.known_ports) {
+            self.ports.node_port((Proto(proto), port, v4), true)?;
         }
-        for &(proto, port) in self.known_ports.difference(&wanted) {
-            self.ports.node_port(Proto(proto), port, false)?;
+        for &(proto, port, v4) in self.known_ports.difference(&wanted) {
+            self.ports.node_port((Proto(proto), port, v4), false)?;
         }
         self.known_ports = wanted;
         Ok(())

@@ -43,7 +43,12 @@ fn filled() -> Steering {
         ])
         .unwrap();
     steering
-        .set_node_ports(&[(Proto::TCP, 30_080), (Proto::UDP, 30_053), (Proto::SCTP, 30_132)])
+        .set_node_ports(&[
+            (Proto::TCP, 30_080, true),
+            (Proto::UDP, 30_053, false),
+            (Proto::SCTP, 30_132, true),
+            (Proto::SCTP, 30_132, false),
+        ])
         .unwrap();
     let owned = steering.owned_ports();
     for (proto, port) in [
@@ -160,7 +165,9 @@ fn each_class_is_ours_and_its_neighbours_are_the_kernels() {
         ("service", to(SERVICE4, 6, 80)),
         ("service over IPv6", to(SERVICE6, 17, 53)),
         ("node port", to(NODE4, 6, 30_080)),
-        ("node port over IPv6", to(NODE6, 132, 30_132)),
+        ("node port over IPv6", to(NODE6, 17, 30_053)),
+        ("node port of both families", to(NODE4, 132, 30_132)),
+        ("node port of both families over IPv6", to(NODE6, 132, 30_132)),
         ("masqueraded reply", to(NODE4, 6, 40_001)),
         ("masqueraded reply over IPv6", to(NODE6, 17, 40_002)),
         ("echo reply", reply(0, 1, NODE4, 77)),
@@ -208,6 +215,16 @@ fn each_class_is_ours_and_its_neighbours_are_the_kernels() {
         ("service address, other port", to(SERVICE4, 6, 81)),
         ("service address, other protocol", to(SERVICE4, 17, 80)),
         ("node port number of another host", to(OTHER4, 6, 30_080)),
+        ("node port of IPv4 over IPv6", to(NODE6, 6, 30_080)),
+        ("node port of IPv6 over IPv4", to(NODE4, 17, 30_053)),
+        (
+            "first fragment for a node port of the other family",
+            fragment(to(NODE4, 17, 30_053)),
+        ),
+        (
+            "error about the answer of a program at a node port of the other family",
+            error(3, NODE4, NODE4, 17, (30_053, 1234)),
+        ),
         ("owned TCP port by UDP", to(NODE4, 17, 40_001)),
         ("ping", reply(8, 1, NODE4, 77)),
         ("echo reply to the kernel's own ping", reply(0, 1, NODE4, 78)),
@@ -433,16 +450,31 @@ fn only_frames_for_the_uplinks_own_mac_are_taken() {
 }
 
 #[test]
+fn a_node_port_is_ours_in_the_families_it_was_told_for() {
+    let mut steering = filled();
+    let port = 31_000;
+    for families in [&[][..], &[true], &[false], &[true, false], &[false], &[]] {
+        let ports: Vec<_> = families.iter().map(|v4| (Proto::TCP, port, *v4)).collect();
+        steering.set_node_ports(&ports).unwrap();
+        for node in [NODE4, NODE6] {
+            let ours = verdict(&mut steering, &to(node, 6, port)) == XDP_DROP;
+            assert_eq!(ours, families.contains(&node.is_v4()), "{families:?} at {node}");
+        }
+    }
+}
+
+#[test]
 fn maps_follow_what_they_are_told() {
     let mut steering = filled();
     steering.set_frontends(&[(SERVICE4, Proto::TCP, 81)]).unwrap();
-    steering.set_node_ports(&[(Proto::UDP, 30_080)]).unwrap();
+    steering.set_node_ports(&[(Proto::UDP, 30_080, true)]).unwrap();
     let owned = steering.owned_ports();
     assert!(owned.own(Proto::TCP, 40_001, false) && !owned.own(Proto(47), 1, true));
     assert!(owned.owns(Proto::UDP, 40_002) && !owned.owns(Proto::TCP, 40_001));
     let mut is = |frame: &[u8]| verdict(&mut steering, frame) == XDP_DROP;
     assert!(is(&to(SERVICE4, 6, 81)) && !is(&to(SERVICE4, 6, 80)));
-    assert!(is(&to(NODE4, 17, 30_080)) && !is(&to(NODE4, 6, 30_080)));
+    assert!(is(&to(NODE4, 17, 30_080)) && !is(&to(NODE4, 6, 30_080)) && !is(&to(NODE6, 17, 30_080)));
+    assert!(!is(&to(NODE6, 17, 30_053)) && !is(&to(NODE4, 132, 30_132)) && !is(&to(NODE6, 132, 30_132)));
     assert!(is(&to(NODE4, 17, 40_002)) && !is(&to(NODE4, 6, 40_001)));
     steering.set_pod_ranges(&RANGES[1..]).unwrap();
     let mut is = |frame: &[u8]| verdict(&mut steering, frame) == XDP_DROP;
@@ -451,7 +483,7 @@ fn maps_follow_what_they_are_told() {
     let mut is = |frame: &[u8]| verdict(&mut steering, frame) == XDP_DROP;
     assert!(is(&to(NODE6, 17, TUNNEL)) && !is(&to(NODE4, 17, TUNNEL)));
     assert!(matches!(
-        steering.set_node_ports(&[(Proto::ICMP, 1)]),
+        steering.set_node_ports(&[(Proto::ICMP, 1, true)]),
         Err(SteeringError::Protocol { proto: 1 })
     ));
     let many: Vec<Addr> = (0..1025u32).map(|n| Addr::v4(n.to_be_bytes())).collect();

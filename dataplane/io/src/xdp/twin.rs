@@ -79,17 +79,16 @@ fn piece(frame: &[u8]) -> Option<(PacketId, bool)> {
     found
 }
 
-fn owned(node: bool, addr: Addr, proto: u8, port: u16) -> bool {
+fn owned(node: bool, v6: bool, addr: Addr, proto: u8, port: u16) -> bool {
     let service = [(SERVICE4, 6, 80), (SERVICE6, 17, 53), (NODE4, 132, 5000)].contains(&(addr, proto, port));
-    let local = [
-        (6, 30_080),
-        (17, 30_053),
-        (132, 30_132),
-        (6, 40_001),
-        (17, 40_002),
-        (132, 40_003),
+    let node_ports = [
+        (false, 6, 30_080),
+        (true, 17, 30_053),
+        (false, 132, 30_132),
+        (true, 132, 30_132),
     ];
-    service || node && local.contains(&(proto, port))
+    let masqueraded = [(6, 40_001), (17, 40_002), (132, 40_003)];
+    service || node && (node_ports.contains(&(v6, proto, port)) || masqueraded.contains(&(proto, port)))
 }
 
 pub(super) fn half(bytes: &[u8], at: usize) -> Option<u16> {
@@ -178,7 +177,7 @@ fn twin_parts(frame: &[u8]) -> Option<bool> {
         if proto == icmp {
             return Some(node && first[0] == request && half(first, 4)? == echo);
         }
-        return Some(node && proto == 17 && half(first, 2)? == TUNNEL || owned(node, src, proto, half(first, 0)?));
+        return Some(node && proto == 17 && half(first, 2)? == TUNNEL || owned(node, v6, src, proto, half(first, 0)?));
     }
     let least = match proto {
         6 | 17 | 132 if is_fragment(v6, &frame[14..]) => 8,
@@ -192,5 +191,5 @@ fn twin_parts(frame: &[u8]) -> Option<bool> {
     if node && proto == 17 && port == TUNNEL {
         return Some(!is_fragment(v6, &frame[14..]));
     }
-    Some(owned(node, dst, proto, port))
+    Some(owned(node, v6, dst, proto, port))
 }
