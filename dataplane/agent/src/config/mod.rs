@@ -1,6 +1,7 @@
 //! Decides what a configuration file may say and what holds where it says nothing. It never looks at the machine beyond its host name, so a file that
 //! is right here is right on the next node.
 
+mod apart;
 mod error;
 mod keys;
 mod read;

@@ -4,7 +4,7 @@ use super::error::Fault;
 use super::keys::{HINT, check};
 use super::tree::{self, Tree};
 use super::values::Value;
-use super::{Config, LogFormat, Polling, Queues, WorkersConfig};
+use super::{Config, LogFormat, Polling, Queues, WorkersConfig, apart};
 use sluice_lb::{PortRange, SchedulerKind};
 use sluice_wire::Vni;
 use std::io::{ErrorKind, Read};
@@ -86,7 +86,7 @@ pub(super) fn config(bytes: &[u8]) -> Result<Config, Fault> {
         ports(v, "30000-32767")
     })?;
     set(&mut config.snat.ports, find("snat.ports"), |v| ports(v, "40000-65535"))?;
-    apart(&tree, &config)?;
+    apart::check(&tree, &config)?;
     set(&mut config.memory.frames, find("memory.frames"), |v| {
         v.number(1024..=524_288)
     })?;
@@ -176,26 +176,6 @@ fn node(value: &Value<'_>) -> Result<String, Fault> {
 fn ports(value: &Value<'_>, such_as: &str) -> Result<PortRange, Fault> {
     let want = format!("two ports from 1 to 65535, the lower one first, such as {such_as}");
     value.text(&want)?.parse().map_err(|_| value.wrong(&want))
-}
-
-/// What comes to a node port would pass for the answer to a masqueraded connection, and the other way round.
-fn apart(tree: &Tree, config: &Config) -> Result<(), Fault> {
-    let snat = ("snat.ports", config.snat.ports);
-    let nodeports = ("services.nodeports", config.services.nodeports);
-    let (value, own, (key, other)) = match [snat, nodeports].map(|(key, _)| Value::find(tree, key)) {
-        [Some(value), _] => (value, snat.1, nodeports),
-        [None, Some(value)] => (value, nodeports.1, snat),
-        [None, None] => return Ok(()),
-    };
-    let (first, last) = (own.first.max(other.first), own.last.min(other.last));
-    if first > last {
-        return Ok(());
-    }
-    Err(value.fault(format_args!(
-        "is {own} and `{key}` {other}: both have {}, and a port has one use; take snat.ports out of the way of \
-         services.nodeports, which are those of the API server (--service-node-port-range)",
-        PortRange { first, last }
-    )))
 }
 
 fn queues(value: &Value<'_>) -> Result<Queues, Fault> {

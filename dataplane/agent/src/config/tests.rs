@@ -341,6 +341,22 @@ fn ports_of_services_and_of_masquerading_are_apart() {
     with("services: {nodeports: 50000-60000}\nsnat: {ports: 40000-49999}");
 }
 
+#[test]
+fn the_tunnels_port_is_none_of_the_others() {
+    let way_out = "and a port has one use; take the range out of its way";
+    assert_eq!(
+        said("vxlan: {port: 40000}"),
+        format!("line 2: `vxlan.port` does not fit: `vxlan.port` 40000 is one of `snat.ports` 40000-65535, {way_out}")
+    );
+    assert_eq!(
+        said("services: {nodeports: 8000-9000}"),
+        format!(
+            "line 2: `services.nodeports` does not fit: `vxlan.port` 8472 is one of `services.nodeports` 8000-9000, {way_out}"
+        )
+    );
+    with("vxlan: {port: 39999}");
+}
+
 proptest! {
     #[test]
     fn exactly_ranges_with_a_common_port_are_refused(a in (1u16..60, 0u16..60), b in (1u16..60, 0u16..60)) {
