@@ -1,10 +1,11 @@
 //! Packets that are not easy, between kernels that mean them.
 
+use crate::clients::{ping_with, udp_socket};
 use crate::cluster::*;
 use crate::frames::*;
 use crate::raw::{contains, drops, expect_drops, raw};
 use sluice_lab::{Lab, Place};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Nothing of what `act` sends reaches another pod of the node: what passes next there is honest.
 fn heard_by_nobody(lab: &Lab, mark: &str, act: impl FnOnce()) {
@@ -21,12 +22,7 @@ fn heard_by_nobody(lab: &Lab, mark: &str, act: impl FnOnce()) {
 
 fn send_to(from: &Place<'_>, to: IpAddr, port: u16, text: &str) {
     let send = || {
-        let any: IpAddr = if to.is_ipv6() {
-            Ipv6Addr::UNSPECIFIED.into()
-        } else {
-            Ipv4Addr::UNSPECIFIED.into()
-        };
-        let socket = UdpSocket::bind((any, 0))?;
+        let socket = udp_socket(to.is_ipv6())?;
         socket.set_broadcast(true)?;
         Ok(socket.send_to(text.as_bytes(), SocketAddr::new(to, port))?)
     };
@@ -178,9 +174,7 @@ fn tagged_frames_and_source_routes_end_at_the_node_and_record_route_passes() {
         let hops: Vec<&str> = said.stdout.lines().skip(1).collect();
         assert!(hops.len() == 2 && hops.iter().all(|hop| hop.ends_with('*')), "{said}");
         assert!(drops(&node, "source_routed") >= before + 2, "{said}");
-        let said = user
-            .run(&["ping", "-n", "-R", "-c", "1", "-W", "5", &far.to_string()])
-            .unwrap();
+        let said = ping_with(&user, far, &["-R"]);
         assert!(said.ok() && said.stdout.contains("RR:"), "{said}");
     });
 }

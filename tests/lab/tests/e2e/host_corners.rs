@@ -3,8 +3,9 @@
 use crate::clients::{Attempt, attempt, curl, datagram, ping};
 use crate::cluster::*;
 use crate::greeter::{Greeter, greeted};
+use crate::raw::drops;
 use serde_json::json;
-use sluice_lab::{Lab, Node, Place, Topology};
+use sluice_lab::{Lab, Place, Topology};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -121,13 +122,6 @@ fn a_pod_in_the_network_of_its_node_is_judged_as_the_node() {
     });
 }
 
-fn dropped(node: &Node<'_>, reason: &str) -> u64 {
-    let counters = node.sluice_json(&["counters"]).unwrap();
-    let rows = counters["drops"].as_array().unwrap();
-    let row = rows.iter().find(|row| row["reason"] == reason);
-    row.map_or(0, |row| row["packets"].as_u64().unwrap())
-}
-
 #[test]
 fn packets_to_a_service_address_that_no_service_wants_go_round_nowhere() {
     in_lab(&topology(), |lab| {
@@ -159,13 +153,13 @@ fn packets_to_a_service_address_that_no_service_wants_go_round_nowhere() {
                     assert!(datagram(&place, to, "?", Duration::from_millis(100)).is_err());
                     sent += 1;
                     let what = format!("the packet of {from} to {to:?}");
-                    lab.wait(&what, PATIENCE, || dropped(&node, "no_service_port") >= sent)
+                    lab.wait(&what, PATIENCE, || drops(&node, "no_service_port") >= sent)
                         .unwrap();
                 }
             }
         }
         // One that goes round is dropped once for each round, or never.
-        assert_eq!(dropped(&node, "no_service_port"), sent);
+        assert_eq!(drops(&node, "no_service_port"), sent);
     });
 }
 

@@ -1,7 +1,7 @@
 //! Nothing passes that is spoofed. Each test first shows that what it sends does arrive when it comes from where it may:
 //! a frame that nobody would take anyway proves nothing.
 
-use crate::clients::Conversation;
+use crate::clients::{Conversation, udp_socket, udp_socket_to};
 use crate::cluster::*;
 use crate::frames::{datagram, mac_at, mac_of, reset};
 use crate::raw::{RawPort, expect_drops, raw};
@@ -39,13 +39,7 @@ fn next(server: &UdpSocket) -> String {
 }
 
 fn client(place: &Place<'_>, to: IpAddr) -> UdpSocket {
-    let any = if to.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" };
-    let connect = || {
-        let socket = UdpSocket::bind(any)?;
-        socket.connect(SocketAddr::new(to, PORT))?;
-        Ok(socket)
-    };
-    place.within(connect).unwrap()
+    place.within(|| Ok(udp_socket_to((to, PORT))?)).unwrap()
 }
 
 fn place_address(lab: &Lab, name: &str, v6: bool) -> IpAddr {
@@ -206,11 +200,7 @@ fn tunnelled(frame: &[u8]) -> Vec<u8> {
 
 /// Sends a payload to a node's tunnel port in a packet of `place`'s own address.
 fn to_tunnel(place: &Place<'_>, node: IpAddr, payload: &[u8]) {
-    let any = if node.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" };
-    let send = || {
-        let socket = UdpSocket::bind(any)?;
-        Ok(socket.send_to(payload, SocketAddr::new(node, 8472))?)
-    };
+    let send = || Ok(udp_socket(node.is_ipv6())?.send_to(payload, SocketAddr::new(node, 8472))?);
     assert_eq!(place.within(send).unwrap(), payload.len());
 }
 
