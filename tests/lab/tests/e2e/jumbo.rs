@@ -2,6 +2,7 @@
 
 use crate::clients::{bulk, curl, fits, fits_exactly, large_datagram, ping, sized_ping};
 use crate::cluster::*;
+use crate::faults;
 use serde_json::Value;
 use sluice_lab::topology::NodeKind;
 use sluice_lab::{Lab, Topology};
@@ -37,6 +38,8 @@ fn pods_use_what_a_jumbo_uplink_carries() {
             let port = uplink.next().unwrap().clone();
             ["rx_bytes", "rx_packets", "tx_bytes", "tx_packets"].map(|key| port[key].as_u64().unwrap())
         };
+        // A port is counted from its first packet on.
+        ping(&user, address(lab, "web-2", false));
         let before = uplink();
         everything(lab, "user", "web-2");
         everything(lab, "web-2", "web-1");
@@ -100,7 +103,7 @@ fn an_uplink_whose_mtu_grows_and_shrinks_carries_what_it_says() {
 #[test]
 fn without_frames_in_several_chunks_pods_send_what_fits_into_one() {
     let mut topology = jumbo();
-    topology.testing = Some("floor".into());
+    topology.testing = Some(faults::with("floor"));
     in_lab(&topology, |lab| {
         let (node, user) = (lab.node("node-a").unwrap(), lab.pod("user").unwrap());
         let status = node.sluice_json(&["status"]).unwrap();
