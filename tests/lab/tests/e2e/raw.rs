@@ -1,5 +1,6 @@
 //! Frames as they are: what passes an interface is read, and anything at all is sent by it. socat holds the packet sockets.
 
+use crate::clients::uninterrupted;
 use crate::cluster::PATIENCE;
 use crate::faults;
 use serde_json::Value;
@@ -59,7 +60,7 @@ impl RawPort {
         loop {
             let left = end.checked_duration_since(Instant::now()).filter(|d| !d.is_zero())?;
             self.frames.set_read_timeout(Some(left)).unwrap();
-            let length = self.frames.recv(&mut buffer).ok()?;
+            let length = uninterrupted(|| self.frames.recv(&mut buffer)).ok()?;
             if wanted(&buffer[..length]) {
                 return Some(buffer[..length].to_vec());
             }

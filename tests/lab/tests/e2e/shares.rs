@@ -1,7 +1,7 @@
 //! What one pod may have of the connections that all share, and whose make room when there are no more.
 
 use crate::balance::total;
-use crate::clients::{Conversation, curl, datagram, udp_socket};
+use crate::clients::{Conversation, curl, datagram, udp_socket, uninterrupted};
 use crate::cluster::*;
 use crate::faults;
 use crate::raw::drops;
@@ -37,7 +37,7 @@ fn open(from: &Place<'_>, to: IpAddr, first: u16, most: usize) -> usize {
         socket.connect(SocketAddr::new(to, 7)).unwrap();
         let exchange = || {
             let sent = socket.send(b"more");
-            sent.and_then(|_| socket.recv(&mut [0; 64])).is_ok()
+            sent.and_then(|_| uninterrupted(|| socket.recv(&mut [0; 64]))).is_ok()
         };
         faults::again(exchange, |came| *came)
     };

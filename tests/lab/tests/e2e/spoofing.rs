@@ -1,7 +1,7 @@
 //! Nothing passes that is spoofed. Each test first shows that what it sends does arrive when it comes from where it may:
 //! a frame that nobody would take anyway proves nothing.
 
-use crate::clients::{Conversation, udp_socket, udp_socket_to};
+use crate::clients::{Conversation, udp_socket, udp_socket_to, uninterrupted};
 use crate::cluster::*;
 use crate::faults;
 use crate::frames::{datagram, mac_at, mac_of, reset};
@@ -44,7 +44,7 @@ fn heard(server: &UdpSocket, text: &str, send: impl Fn()) {
         send();
         let mut buffer = [0; 2048];
         loop {
-            let Ok(length) = server.recv(&mut buffer) else {
+            let Ok(length) = uninterrupted(|| server.recv(&mut buffer)) else {
                 return None;
             };
             let said = String::from_utf8_lossy(&buffer[..length]).into_owned();

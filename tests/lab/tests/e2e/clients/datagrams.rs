@@ -1,5 +1,6 @@
 //! UDP, from sockets of our own.
 
+use super::uninterrupted;
 use crate::cluster::PATIENCE;
 use crate::faults;
 use nix::errno::Errno;
@@ -33,7 +34,10 @@ fn exchange(to: (IpAddr, u16), text: &[u8], patience: Duration, lossy: bool) -> 
             .saturating_duration_since(Instant::now())
             .max(Duration::from_millis(1));
         socket.set_read_timeout(Some(if lossy { left.min(AGAIN) } else { left }))?;
-        match socket.send(text).and_then(|_| socket.recv(&mut buffer)) {
+        match socket
+            .send(text)
+            .and_then(|_| uninterrupted(|| socket.recv(&mut buffer)))
+        {
             Ok(length) => return Ok(buffer[..length].to_vec()),
             Err(err) if lossy && may_be_lost(&err) && Instant::now() < end => {}
             Err(err) => return Err(err),

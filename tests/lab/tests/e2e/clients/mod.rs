@@ -105,6 +105,16 @@ pub(crate) fn answers(from: &Place<'_>, to: (IpAddr, u16), count: usize) -> Vec<
     .unwrap_or_else(|e| panic!("{e:#}"))
 }
 
+/// What `wait` says when nothing interrupts it: any signal ends a wait at a socket that has a time-out (signal(7)).
+pub(crate) fn uninterrupted<T>(mut wait: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match wait() {
+            Err(err) if err.kind() == ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}
+
 /// How often each name occurs.
 pub(crate) fn spread(names: &[String]) -> BTreeMap<&str, usize> {
     let mut counts = BTreeMap::new();
@@ -148,7 +158,7 @@ impl Conversation {
         self.0.set_read_timeout(Some(patience))?;
         self.0.write_all(text.as_bytes())?;
         let mut buffer = [0; 4096];
-        match self.0.read(&mut buffer)? {
+        match uninterrupted(|| self.0.read(&mut buffer))? {
             0 => Err(ErrorKind::UnexpectedEof.into()),
             length => Ok(String::from_utf8_lossy(&buffer[..length]).into_owned()),
         }
@@ -158,7 +168,7 @@ impl Conversation {
     pub(crate) fn leave_unread(&mut self, patience: Duration) {
         self.0.set_read_timeout(Some(patience)).unwrap();
         self.0.write_all(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
-        assert!(self.0.peek(&mut [0]).unwrap() > 0);
+        assert!(uninterrupted(|| self.0.peek(&mut [0])).unwrap() > 0);
     }
 
     /// One HTTP request; the server keeps the connection open.
