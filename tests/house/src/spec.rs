@@ -85,8 +85,8 @@ pub fn violations(promises: &[Promise], packages: &[(String, PathBuf)], files: &
     found
 }
 
-/// Is there a test function of that name where the path says?
-fn exists(test: &str, packages: &[(String, PathBuf)], files: &[PathBuf]) -> bool {
+/// Is there a test function of that name where the path says? `packages` and `files` as in [`violations`].
+pub fn exists(test: &str, packages: &[(String, PathBuf)], files: &[PathBuf]) -> bool {
     let segments: Vec<&str> = test.split("::").collect();
     let [place, modules @ .., name] = &segments[..] else {
         return false;

@@ -25,6 +25,13 @@ fn root() -> PathBuf {
     metadata().workspace_root.clone().into()
 }
 
+/// The workspace's crates with their folders.
+fn packages() -> Vec<(String, PathBuf)> {
+    let folder = |p: &cargo_metadata::Package| PathBuf::from(p.manifest_path.parent().unwrap());
+    let packages = metadata().workspace_packages();
+    packages.iter().map(|p| (p.name.to_string(), folder(p))).collect()
+}
+
 fn none(what: &str, found: &[String]) {
     assert!(found.is_empty(), "{what}:\n  {}", found.join("\n  "));
 }
@@ -102,14 +109,29 @@ fn every_promise_names_tests_that_are_there() {
         !promises.is_empty(),
         "SPEC.md has no table with the head `| id | promise | test |`"
     );
-    let folder = |p: &cargo_metadata::Package| PathBuf::from(p.manifest_path.parent().unwrap());
-    let packages: Vec<_> = metadata()
-        .workspace_packages()
-        .iter()
-        .map(|p| (p.name.to_string(), folder(p)))
-        .collect();
     none(
         "promises without proof",
-        &spec::violations(&promises, &packages, &sources::files(&root())),
+        &spec::violations(&promises, &packages(), &sources::files(&root())),
     );
+}
+
+/// A name that no test has would leave nothing out.
+#[test]
+fn what_is_not_run_under_faults_is_there_and_has_a_reason() {
+    let text = fs::read_to_string(root().join("tests/lab/not-under-faults.txt")).unwrap();
+    let (packages, files) = (packages(), sources::files(&root()));
+    let mut found = Vec::new();
+    let mut reason = false;
+    for line in text.lines() {
+        match line.strip_prefix('#') {
+            Some(_) => reason = true,
+            None if line.is_empty() => reason = false,
+            None if !reason => found.push(format!("{line}: without a reason above it")),
+            None if !spec::exists(&format!("lab::e2e::{line}"), &packages, &files) => {
+                found.push(format!("{line}: there is no such test"));
+            }
+            None => {}
+        }
+    }
+    none("tests/lab/not-under-faults.txt", &found);
 }

@@ -110,14 +110,10 @@ fn contradictions_are_reported_and_the_rest_works() {
         for file in ["pod-twin.yaml", "service-usurper.yaml", "node-lost.yaml"] {
             lab.remove(file).unwrap();
         }
-        // Under `make test-floor` one stays, and says so.
-        let other = |warning: &Value| warning["object"] != "testing";
-        let gone = || {
-            !status(lab, "node-a")["warnings"]
-                .as_array()
-                .is_none_or(|all| all.iter().any(other))
-        };
-        lab.wait("the warnings to go", PATIENCE, gone).unwrap();
+        lab.wait("the warnings to go", PATIENCE, || {
+            warnings(&lab.node("node-a").unwrap()).is_empty()
+        })
+        .unwrap();
         all_works(lab);
     });
 }

@@ -1,7 +1,9 @@
 //! The cluster that most tests start from, and how a test runs in it: watched while it runs, balanced when it ends.
 
 use crate::{balance, footprint};
-use sluice_lab::{Lab, Topology};
+use serde_json::Value;
+use sluice_lab::topology::UnderlayKind;
+use sluice_lab::{Lab, Node, Topology};
 use std::net::IpAddr;
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
@@ -43,6 +45,30 @@ pub(crate) fn two_nodes() -> Topology {
 /// [`two_nodes`] with more written below its last list, the services.
 pub(crate) fn two_nodes_and(more: &str) -> Topology {
     Topology::parse(&format!("{CLUSTER}{more}")).unwrap()
+}
+
+/// Where the second node and the machine outside are when a router is between.
+pub(crate) const FAR_NODE_B: [&str; 2] = ["198.51.100.12", "2001:db8:3::12"];
+pub(crate) const FAR_OUTSIDE: [&str; 2] = ["203.0.113.100", "2001:db8:4::100"];
+
+/// A topology like [`two_nodes`] where each node, and the machine outside, has a segment of its own, with a router between.
+pub(crate) fn across_a_router(mut topology: Topology) -> Topology {
+    let nets =
+        |pair: [&str; 2]| [(pair[0], 24), (pair[1], 64)].map(|(at, length)| format!("{at}/{length}").parse().unwrap());
+    topology.underlay.kind = UnderlayKind::Router;
+    topology.nodes[1].addresses = nets(FAR_NODE_B).into();
+    topology.clients[0].addresses = nets(FAR_OUTSIDE).into();
+    topology
+}
+
+/// [`two_nodes`] with a pod `brief` on the first, to be taken away and brought back.
+pub(crate) fn with_brief() -> Topology {
+    let mut topology = two_nodes();
+    add_pod(
+        &mut topology,
+        r#"{"name": "brief", "node": "node-a", "addresses": ["10.244.1.100", "fd00:244:1::100"]}"#,
+    );
+    topology
 }
 
 /// A topology like [`two_nodes`] with one more pod.
@@ -106,4 +132,14 @@ pub(crate) fn address(lab: &Lab, name: &str, v6: bool) -> IpAddr {
 /// One of the pairs above, parsed.
 pub(crate) fn of(pair: [&str; 2], v6: bool) -> IpAddr {
     pair[usize::from(v6)].parse().unwrap()
+}
+
+/// What the node's agent warns of, but for what any test may meet: that a pod receives slowly, on a busy machine, and that
+/// `SLUICE_TESTING` is set for the whole run.
+pub(crate) fn warnings(node: &Node<'_>) -> Vec<Value> {
+    let status = node.sluice_json(&["status"]).unwrap();
+    let mut all = status["warnings"].as_array().unwrap().clone();
+    let of = |warning: &Value| warning["object"].as_str().unwrap().to_owned();
+    all.retain(|warning| of(warning) != "testing" && !of(warning).starts_with("Pod "));
+    all
 }

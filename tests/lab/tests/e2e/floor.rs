@@ -2,11 +2,12 @@
 
 use crate::clients::{curl, echoes, ping};
 use crate::cluster::*;
+use crate::faults;
 
 #[test]
 fn without_what_newer_kernels_have_everything_works() {
     let mut topology = two_nodes();
-    topology.testing = Some("floor".into());
+    topology.testing = Some(faults::with("floor"));
     in_lab(&topology, |lab| {
         let (node, user) = (lab.node("node-a").unwrap(), lab.pod("user").unwrap());
         let warnings = node.sluice_json(&["status"]).unwrap()["warnings"].to_string();

@@ -160,12 +160,7 @@ fn what_comes_and_goes_leaves_no_descriptor_and_no_memory() {
     const WARM_UP: usize = 8;
     const ROUNDS: usize = 16;
     const GROWTH_KIB: u64 = 2 << 10;
-    let mut topology = two_nodes();
-    add_pod(
-        &mut topology,
-        r#"{"name": "brief", "node": "node-a", "addresses": ["10.244.1.100", "fd00:244:1::100"]}"#,
-    );
-    in_lab(&topology, |lab| {
+    in_lab(&with_brief(), |lab| {
         lab.pod("brief").unwrap().detach().unwrap();
         for n in 0..WARM_UP {
             round(lab, n);

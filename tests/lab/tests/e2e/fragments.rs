@@ -1,7 +1,8 @@
 //! Datagrams larger than any link, on every way: kernels cut them and put them together, the agent passes the pieces.
 
-use crate::clients::large_datagram;
+use crate::clients::{large_datagram, ping_with};
 use crate::cluster::*;
+use crate::faults;
 use sluice_lab::Lab;
 use std::net::IpAddr;
 
@@ -53,14 +54,13 @@ fn large_datagrams_pass_between_pods_through_services_and_outside() {
             }
             for from in ["user", "web-2"] {
                 assert_eq!(echo(lab, from, (of(OUTSIDE, v6), 7)), "outside");
-                let to = of(OUTSIDE, v6).to_string();
-                let ping = ["ping", "-n", "-c", "1", "-W", "3", "-s", "4000", &to];
-                let output = lab.pod(from).unwrap().run(&ping).unwrap();
+                let output = ping_with(&lab.pod(from).unwrap(), of(OUTSIDE, v6), &["-s", "4000"]);
                 assert!(output.ok(), "{output}");
             }
             // From the node itself.
             assert_eq!(echo(lab, "node-a", (address(lab, "web-2", v6), 7)), "web-2");
         }
-        assert_eq!(dropped(lab), []);
+        // Of a fragment that a device lost, the others are dropped.
+        assert!(faults::everywhere() || dropped(lab).is_empty(), "{:?}", dropped(lab));
     });
 }

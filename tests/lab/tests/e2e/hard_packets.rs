@@ -1,10 +1,12 @@
 //! Packets that are not easy, between kernels that mean them.
 
+use crate::clients::{ping_with, udp_socket};
 use crate::cluster::*;
+use crate::faults;
 use crate::frames::*;
 use crate::raw::{contains, drops, expect_drops, raw};
-use sluice_lab::{Lab, Place};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use sluice_lab::{Lab, Output, Place};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Nothing of what `act` sends reaches another pod of the node: what passes next there is honest.
 fn heard_by_nobody(lab: &Lab, mark: &str, act: impl FnOnce()) {
@@ -12,21 +14,17 @@ fn heard_by_nobody(lab: &Lab, mark: &str, act: impl FnOnce()) {
     let ear = raw(lab, &other);
     act();
     let honest = format!("after {mark}");
-    send_to(&user, address(lab, "web-1", false), 9, &honest);
-    let frame = ear
-        .next(PATIENCE, |f| contains(f, mark.as_bytes()))
-        .expect("the honest one");
+    let next = || {
+        send_to(&user, address(lab, "web-1", false), 9, &honest);
+        ear.next(PATIENCE, |f| contains(f, mark.as_bytes()))
+    };
+    let frame = faults::again(next, Option::is_some).expect("the honest one");
     assert!(contains(&frame, honest.as_bytes()), "{mark} came through: {frame:02x?}");
 }
 
 fn send_to(from: &Place<'_>, to: IpAddr, port: u16, text: &str) {
     let send = || {
-        let any: IpAddr = if to.is_ipv6() {
-            Ipv6Addr::UNSPECIFIED.into()
-        } else {
-            Ipv4Addr::UNSPECIFIED.into()
-        };
-        let socket = UdpSocket::bind((any, 0))?;
+        let socket = udp_socket(to.is_ipv6())?;
         socket.set_broadcast(true)?;
         Ok(socket.send_to(text.as_bytes(), SocketAddr::new(to, port))?)
     };
@@ -51,8 +49,11 @@ fn groups_and_broadcasts_of_pods_end_at_the_node() {
             // Other programs of a pod may speak to groups, too: at least as many.
             heard_by_nobody(lab, &mark, || {
                 let before = drops(&node, reason);
-                send_to(&user, to.parse().unwrap(), 5353, &mark);
-                lab.wait(&mark, PATIENCE, || drops(&node, reason) > before).unwrap();
+                let dropped = || {
+                    send_to(&user, to.parse().unwrap(), 5353, &mark);
+                    lab.wait(&mark, PATIENCE, || drops(&node, reason) > before)
+                };
+                faults::again(dropped, Result::is_ok).unwrap();
             });
         }
     });
@@ -104,8 +105,11 @@ fn duplicate_detection_of_a_pods_kernel_hears_nothing() {
         expect_drops(lab, &node, "spoofed_mac", 1, || {
             port.send(&arp(1, own, me, mac_of(&lab.pod("web-1").unwrap()), other));
         });
-        port.send(&arp(1, own, me, own, other));
-        let answer = port.next(PATIENCE, answer_to).expect("an answer");
+        let ask = || {
+            port.send(&arp(1, own, me, own, other));
+            port.next(PATIENCE, answer_to)
+        };
+        let answer = faults::again(ask, Option::is_some).expect("an answer");
         assert_eq!(
             (&answer[28..32], &answer[38..42]),
             (&other.octets()[..], &me.octets()[..])
@@ -178,9 +182,7 @@ fn tagged_frames_and_source_routes_end_at_the_node_and_record_route_passes() {
         let hops: Vec<&str> = said.stdout.lines().skip(1).collect();
         assert!(hops.len() == 2 && hops.iter().all(|hop| hop.ends_with('*')), "{said}");
         assert!(drops(&node, "source_routed") >= before + 2, "{said}");
-        let said = user
-            .run(&["ping", "-n", "-R", "-c", "1", "-W", "5", &far.to_string()])
-            .unwrap();
+        let said = ping_with(&user, far, &["-R"]);
         assert!(said.ok() && said.stdout.contains("RR:"), "{said}");
     });
 }
@@ -205,10 +207,14 @@ fn sctp_passes_between_pods_on_a_node_and_across() {
             for (sender, receiver, macs, from, to) in ways {
                 let mark = format!("from {from:?}");
                 let sent = sctp(macs, from, to, &mark);
-                sender.send(&sent);
-                let seen = receiver.carrying(&mark);
-                let segment = sctp_len(&mark);
-                assert_eq!(seen[seen.len() - segment..], sent[sent.len() - segment..], "{mark}");
+                let segment = &sent[sent.len() - sctp_len(&mark)..];
+                let pass = || {
+                    sender.send(&sent);
+                    receiver.next(PATIENCE, |frame| contains(frame, mark.as_bytes()))
+                };
+                let whole = |seen: &Option<Vec<u8>>| seen.as_ref().is_some_and(|seen| seen.ends_with(segment));
+                let seen = faults::again(pass, whole);
+                assert!(whole(&seen), "{mark}: {segment:02x?} became {seen:02x?}");
             }
         }
     });
@@ -219,18 +225,16 @@ fn two_pods_ping_outside_with_one_identifier() {
     in_lab(&two_nodes(), |lab| {
         for v6 in FAMILIES {
             let to = of(OUTSIDE, v6).to_string();
-            let pings: Vec<_> = ["user", "web-1"]
-                .map(|name| {
+            let pings = || {
+                let begun = ["user", "web-1"].map(|name| {
                     let command = ["ping", "-n", "-e", "4711", "-c", "5", "-i", "0.2", "-W", "5", &to];
                     lab.pod(name).unwrap().spawn(&command).unwrap()
-                })
-                .into_iter()
-                .map(|ping| ping.finish(PATIENCE))
-                .collect();
-            for said in pings {
-                assert!(said.ok() && said.stdout.contains("5 received"), "{said}");
-                assert!(!said.stdout.contains("DUP!"), "{said}");
-            }
+                });
+                begun.map(|ping| ping.finish(PATIENCE))
+            };
+            let well = |said: &Output| said.ok() && said.stdout.contains("5 received") && !said.stdout.contains("DUP!");
+            let said = faults::again(pings, |said| said.iter().all(well));
+            assert!(said.iter().all(well), "{} {}", said[0], said[1]);
         }
     });
 }

@@ -2,9 +2,11 @@
 
 use crate::clients::{Attempt, attempt, curl, datagram, ping};
 use crate::cluster::*;
+use crate::faults;
 use crate::greeter::{Greeter, greeted};
+use crate::raw::drops;
 use serde_json::json;
-use sluice_lab::{Lab, Node, Place, Topology};
+use sluice_lab::{Lab, Place, Topology};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -121,13 +123,6 @@ fn a_pod_in_the_network_of_its_node_is_judged_as_the_node() {
     });
 }
 
-fn dropped(node: &Node<'_>, reason: &str) -> u64 {
-    let counters = node.sluice_json(&["counters"]).unwrap();
-    let rows = counters["drops"].as_array().unwrap();
-    let row = rows.iter().find(|row| row["reason"] == reason);
-    row.map_or(0, |row| row["packets"].as_u64().unwrap())
-}
-
 #[test]
 fn packets_to_a_service_address_that_no_service_wants_go_round_nowhere() {
     in_lab(&topology(), |lab| {
@@ -155,17 +150,23 @@ fn packets_to_a_service_address_that_no_service_wants_go_round_nowhere() {
             let nobody: IpAddr = if v6 { "fd00:96::7777" } else { "10.96.77.77" }.parse().unwrap();
             for to in [(nobody, 9), (of(WEB, v6), 9)] {
                 for from in ["user", "node-a", "outside"] {
-                    let place = lab.place(from).unwrap();
-                    assert!(datagram(&place, to, "?", Duration::from_millis(100)).is_err());
-                    sent += 1;
+                    let (place, before) = (lab.place(from).unwrap(), drops(&node, "no_service_port"));
                     let what = format!("the packet of {from} to {to:?}");
-                    lab.wait(&what, PATIENCE, || dropped(&node, "no_service_port") >= sent)
-                        .unwrap();
+                    let dropped = || {
+                        assert!(datagram(&place, to, "?", Duration::from_millis(100)).is_err());
+                        lab.wait(&what, PATIENCE, || drops(&node, "no_service_port") > before)
+                    };
+                    faults::again(dropped, Result::is_ok).unwrap();
+                    sent += 1;
                 }
             }
         }
-        // One that goes round is dropped once for each round, or never.
-        assert_eq!(dropped(&node, "no_service_port"), sent);
+        // One that goes round is dropped once for each round, or never. Some may be there twice where devices double them.
+        let most = if faults::everywhere() { sent + 5 } else { sent };
+        assert!(
+            (sent..=most).contains(&drops(&node, "no_service_port")),
+            "{sent} were sent"
+        );
     });
 }
 

@@ -34,6 +34,7 @@ mod probe;
 mod raw;
 mod restart;
 mod services;
+mod shares;
 mod soak;
 mod spoofing;
 mod stop;

@@ -3,6 +3,7 @@
 use crate::balance::total;
 use crate::clients::{Attempt, Conversation, attempt, datagram};
 use crate::cluster::*;
+use crate::raw::drops;
 use serde_json::Value;
 use sluice_lab::{Lab, Running, Signal, Topology};
 use std::net::IpAddr;
@@ -55,12 +56,7 @@ fn in_use(lab: &Lab, to: IpAddr) -> Vec<u64> {
 fn used_up_ports_are_a_drop_with_a_reason_and_come_back() {
     in_lab(&few_ports(), |lab| {
         let (user, node) = (lab.pod("user").unwrap(), lab.node("node-a").unwrap());
-        let drops = || {
-            let counters = node.sluice_json(&["counters"]).unwrap();
-            let drops = counters["drops"].as_array().unwrap().iter();
-            let mut found = drops.filter(|drop| drop["reason"] == "snat_ports_exhausted");
-            found.next().unwrap()["packets"].as_u64().unwrap()
-        };
+        let drops = || drops(&node, "snat_ports_exhausted");
         for v6 in FAMILIES {
             let web = (of(OUTSIDE, v6), 80);
             let open = connect(lab, v6, PORTS.len());
@@ -84,8 +80,8 @@ fn used_up_ports_are_a_drop_with_a_reason_and_come_back() {
     });
 }
 
-/// A server of the host.
-fn serve(lab: &Lab, port: u16) -> Running {
+/// A server of the host, of both families.
+pub(crate) fn serve(lab: &Lab, port: u16) -> Running {
     let listen = format!("TCP6-LISTEN:{port},fork,reuseaddr");
     let server = lab
         .node("node-a")

@@ -1,11 +1,11 @@
 //! Nodes without any IPv4 address: tunnels are IPv6, pods have both families or IPv6 alone.
 
-use crate::clients::{curl, echoes, ping};
+use crate::clients::{bulk, curl, echoes, fits, ping, ping_with, reaches};
 use crate::cluster::*;
-use crate::uplink_changes::is_about_a_slow_pod;
+use serde_json::Value;
 use sluice_lab::topology::UnderlayKind;
 use sluice_lab::{Lab, Topology};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 /// What is left of [`two_nodes`] without IPv4 on nodes and outside.
 fn without_ipv4() -> Topology {
@@ -38,19 +38,13 @@ fn everything_works(lab: &Lab, families: &[bool]) {
     let (user, outside) = (lab.pod("user").unwrap(), lab.place("outside").unwrap());
     for &v6 in families {
         for (from, to) in [("user", "web-1"), ("user", "web-2"), ("web-2", "web-1")] {
-            let (pod, target) = (lab.pod(from).unwrap(), address(lab, to, v6));
-            ping(&pod, target);
-            assert_eq!(curl(&pod, target, "/"), to);
-            assert_eq!(curl(&pod, target, "/from"), address(lab, from, v6).to_string());
-            assert_eq!(echoes(&pod, (target, 7), 3), vec![to; 3]);
+            reaches(lab, from, to, v6);
         }
         assert!(curl(&user, of(WEB, v6), "/").starts_with("web-"));
         assert!(echoes(&user, (of(ECHO, v6), 7), 1)[0].starts_with("web-"));
         // The host itself, and whole segments.
         ping(&lab.node("node-a").unwrap(), address(lab, "web-2", v6));
-        let url = format!("http://{}/big", SocketAddr::new(address(lab, "web-2", v6), 80));
-        let fetch = ["curl", "-sS", "-o", "/dev/null", "-w", "%{size_download}", &url];
-        assert_eq!(user.run(&fetch).unwrap().text().unwrap(), "67108864");
+        bulk(&user, (address(lab, "web-2", v6), 80), "").unwrap();
     }
     let target = of(OUTSIDE, true);
     ping(&user, target);
@@ -59,9 +53,9 @@ fn everything_works(lab: &Lab, families: &[bool]) {
     assert!(curl(&outside, (of(NODE_A, true), 30080), "/").starts_with("web-"));
     assert!(echoes(&outside, (of(NODE_A, true), 30007), 1)[0].starts_with("web-"));
     for node in &lab.topology().nodes {
-        let status = lab.node(&node.name).unwrap().sluice_json(&["status"]).unwrap();
-        let warnings = status["warnings"].as_array().unwrap();
-        assert!(warnings.iter().all(is_about_a_slow_pod), "{status:#}");
+        let node = lab.node(&node.name).unwrap();
+        assert_eq!(warnings(&node), Vec::<Value>::new());
+        let status = node.sluice_json(&["status"]).unwrap();
         assert_eq!(status["host"]["mtu"], 1430, "an outer IPv6 header takes 70 bytes");
     }
 }
@@ -73,14 +67,11 @@ fn pods_of_both_families_over_ipv6() {
         let user = lab.pod("user").unwrap();
         let link = user.run(&["ip", "link", "show", "eth0"]).unwrap();
         assert!(link.stdout.contains("mtu 1430"), "{link}");
-        for (v6, headers) in [(false, 28), (true, 48)] {
-            let size = (1430 - headers).to_string();
-            let to = address(lab, "web-2", v6).to_string();
-            let ping = ["ping", "-n", "-c", "1", "-W", "3", "-M", "do", "-s", &size, &to];
-            user.run(&ping).unwrap().text().unwrap();
-        }
+        FAMILIES
+            .iter()
+            .for_each(|v6| fits(&user, address(lab, "web-2", *v6), 1430));
         // There is nothing that a pod's IPv4 could be masqueraded to; the pod hears so at once.
-        let nowhere = user.run(&["ping", "-n", "-c", "1", "-W", "3", "192.0.2.100"]).unwrap();
+        let nowhere = ping_with(&user, of(OUTSIDE, false), &[]);
         assert!(
             !nowhere.ok() && nowhere.stdout.contains("Destination Net Unreachable"),
             "{nowhere}"

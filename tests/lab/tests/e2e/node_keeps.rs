@@ -1,8 +1,10 @@
 //! What stays the node's own beside the packet path.
 
-use crate::clients::{Attempt, Conversation, attempt};
+use crate::clients::{Attempt, Conversation, attempt, ping_with};
 use crate::cluster::*;
+use crate::faults;
 use crate::frames::{Mac, datagram, mac_of};
+use crate::masquerade_ports::serve;
 use crate::raw::{RawPort, contains, drops};
 use sluice_lab::{Lab, Place, Signal};
 use std::cell::Cell;
@@ -11,10 +13,7 @@ use std::time::Duration;
 
 /// Whether one ping with this identifier is answered.
 fn answered(from: &Place<'_>, to: IpAddr, id: u16) -> bool {
-    let (id, to) = (id.to_string(), to.to_string());
-    from.run(&["ping", "-n", "-c", "1", "-W", "3", "-e", &id, &to])
-        .unwrap()
-        .ok()
+    ping_with(from, to, &["-e", &id.to_string()]).ok()
 }
 
 /// Masqueraded pings have an identifier of the masquerade range at the node, the node's own have any: both are answered.
@@ -52,20 +51,26 @@ fn frames_for_other_macs_are_not_taken_from_the_wire() {
         };
         let comes = |frame: &[u8], text: &str| frame.starts_with(&from) && contains(frame, text.as_bytes());
         for v6 in FAMILIES {
-            send(own, v6, "ours");
-            assert!(wire.next(PATIENCE, |frame| comes(frame, "ours")).is_some());
+            let ours = || {
+                send(own, v6, "ours");
+                wire.next(PATIENCE, |frame| comes(frame, "ours"))
+            };
+            assert!(faults::again(ours, Option::is_some).is_some());
             let mut other = own;
             other[5] ^= 0x55;
             for (to, what) in [(other, "another's"), ([0xff; 6], "everybody's")] {
                 send(to, v6, what);
                 kernel.carrying(what);
                 // Of one flow, so an answer to the first would come first.
-                send(own, v6, "ours again");
                 let answered = Cell::new(false);
-                let last = wire.next(PATIENCE, |frame| {
-                    answered.set(answered.get() | comes(frame, what));
-                    comes(frame, "ours again")
-                });
+                let last = || {
+                    send(own, v6, "ours again");
+                    wire.next(PATIENCE, |frame| {
+                        answered.set(answered.get() | comes(frame, what));
+                        comes(frame, "ours again")
+                    })
+                };
+                let last = faults::again(last, Option::is_some);
                 assert!(last.is_some() && !answered.get(), "{what} was answered");
             }
         }
@@ -117,5 +122,43 @@ fn a_connection_through_a_node_port_outlives_its_service() {
             open.iter_mut().for_each(|talk| drop(talk.http(PATIENCE).unwrap()));
             assert!(tried(Attempt::Silence), "new ones are nobody's");
         }
+    });
+}
+
+/// Ended by resets, which are soonest forgotten: after ten seconds nothing uses the port.
+#[test]
+fn a_node_port_whose_service_and_connections_are_gone_is_the_nodes_again() {
+    in_lab(&two_nodes(), |lab| {
+        let (node, outside) = (lab.node("node-a").unwrap(), lab.place("outside").unwrap());
+        let ends = FAMILIES.map(|v6| (of(NODE_A, v6), 30080));
+        let reached = |end: &(IpAddr, u16)| match attempt(&outside, *end, Duration::from_millis(300)) {
+            Attempt::Connected => true,
+            Attempt::Silence => false,
+            Attempt::Refused => panic!("somebody refuses at {end:?}, where a program listens"),
+        };
+        let used = || {
+            let flows = node.sluice_json(&["flows", "--limit", "10000"]).unwrap();
+            let flows = flows.as_array().unwrap().iter();
+            flows.filter(|flow| flow["destination_port"] == 30080).count()
+        };
+        let mut open = ends.map(|end| Conversation::open(&outside, end));
+        lab.remove("service-default-web.yaml").unwrap();
+        let known = || {
+            let rows = node.sluice_json(&["services"]).unwrap();
+            rows.as_array().unwrap().iter().any(|row| row["name"] == "web")
+        };
+        lab.wait("the service to go", PATIENCE, || !known()).unwrap();
+        let _program = serve(lab, 30080);
+        for talk in &mut open {
+            talk.http(PATIENCE).unwrap();
+        }
+        assert!(!ends.iter().any(reached), "the port is the connections'");
+        assert_eq!(used(), 2);
+        // A socket that is closed with something unread resets its connection.
+        open.iter_mut().for_each(|talk| talk.leave_unread(PATIENCE));
+        drop(open);
+        lab.wait("the program to be reached", PATIENCE * 2, || ends.iter().all(reached))
+            .unwrap();
+        assert_eq!(used(), 0);
     });
 }

@@ -56,7 +56,7 @@ fn an_edited_policy_takes_effect_within_a_second() {
         for (from, v6) in [("user", false), ("guest", true)] {
             let from = lab.pod(from).unwrap();
             let target = (address(lab, "web-2", v6), 80);
-            assert!(passes(&from, target));
+            assert_eq!(attempt(&from, target, PATIENCE), Attempt::Connected);
             let allow = |role: &str| {
                 json!({"podSelector": {"matchLabels": {"app": "web"}}, "policyTypes": ["Ingress"],
                     "ingress": [{"from": [{"podSelector": {"matchLabels": {"role": role}}}]}]})
@@ -225,6 +225,7 @@ fn an_established_connection_is_cut_when_policy_changes() {
                 "closed",
                 &json!({"podSelector": {"matchLabels": {"name": "web-2"}}, "policyTypes": ["Ingress"]}),
             );
+            wait_for_policy(lab, "closed", "web-2");
             lab.wait("the connection to be cut", PATIENCE, || talk.http(SHORT).is_err())
                 .unwrap();
             assert!(!passes(&from, target));

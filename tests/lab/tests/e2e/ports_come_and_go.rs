@@ -60,12 +60,7 @@ fn sequence_number(line: &str) -> Option<usize> {
 /// A pod whose namespace is deleted under the agent, as when a runtime never calls.
 #[test]
 fn a_pod_that_vanishes_is_forgotten() {
-    let mut topology = two_nodes();
-    add_pod(
-        &mut topology,
-        r#"{"name": "brief", "node": "node-a", "addresses": ["10.244.1.100", "fd00:244:1::100"]}"#,
-    );
-    in_lab(&topology, |lab| {
+    in_lab(&with_brief(), |lab| {
         let (node, brief) = (lab.node("node-a").unwrap(), lab.pod("brief").unwrap());
         let name = brief.netns();
         let name = name.file_name().unwrap().to_string_lossy().into_owned();

@@ -1,8 +1,9 @@
 //! Traffic that runs while something is changed: one socket and one port all the time, so that the flow stays the same.
 
+use crate::clients::udp_socket_to;
 use crate::cluster::PATIENCE;
 use sluice_lab::{Lab, Place};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -28,18 +29,9 @@ struct Shared {
 impl Probe {
     /// Starts at once; the server is one of the lab's `udp-echo`.
     pub(crate) fn start(from: &Place<'_>, to: (IpAddr, u16)) -> Self {
-        let socket = from.within(|| {
-            let any: IpAddr = if to.0.is_ipv6() {
-                Ipv6Addr::UNSPECIFIED.into()
-            } else {
-                Ipv4Addr::UNSPECIFIED.into()
-            };
-            let socket = UdpSocket::bind((any, 0))?;
-            socket.connect(SocketAddr::from(to))?;
-            socket.set_read_timeout(Some(PACE))?;
-            Ok(socket)
-        });
+        let socket = from.within(|| Ok(udp_socket_to(to)?));
         let socket = socket.unwrap_or_else(|e| panic!("from {}: {e:#}", from.name()));
+        socket.set_read_timeout(Some(PACE)).unwrap();
         let shared = Arc::new(Shared::default());
         let thread = std::thread::spawn({
             let shared = shared.clone();

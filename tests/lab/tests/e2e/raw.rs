@@ -1,6 +1,8 @@
 //! Frames as they are: what passes an interface is read, and anything at all is sent by it. socat holds the packet sockets.
 
+use crate::clients::uninterrupted;
 use crate::cluster::PATIENCE;
+use crate::faults;
 use serde_json::Value;
 use sluice_lab::{Lab, Node, Place, Running};
 use std::os::unix::net::UnixDatagram;
@@ -58,7 +60,7 @@ impl RawPort {
         loop {
             let left = end.checked_duration_since(Instant::now()).filter(|d| !d.is_zero())?;
             self.frames.set_read_timeout(Some(left)).unwrap();
-            let length = self.frames.recv(&mut buffer).ok()?;
+            let length = uninterrupted(|| self.frames.recv(&mut buffer)).ok()?;
             if wanted(&buffer[..length]) {
                 return Some(buffer[..length].to_vec());
             }
@@ -89,14 +91,18 @@ pub(crate) fn drops(node: &Node<'_>, reason: &str) -> u64 {
     found.map_or(0, |drop| drop["packets"].as_u64().unwrap())
 }
 
-/// Runs `act` and waits until the node's agent has dropped exactly `count` frames more for `reason`.
-pub(crate) fn expect_drops(lab: &Lab, node: &Node<'_>, reason: &str, count: u64, act: impl FnOnce()) {
+/// Runs `act` and waits until the node's agent has dropped exactly `count` frames more for `reason`; where frames are lost on
+/// purpose, at least as many.
+pub(crate) fn expect_drops(lab: &Lab, node: &Node<'_>, reason: &str, count: u64, act: impl Fn()) {
     let before = drops(node, reason);
-    act();
     let more = || drops(node, reason) - before;
-    let waited = lab.wait(reason, PATIENCE, || more() >= count);
+    let once = || {
+        act();
+        lab.wait(reason, PATIENCE, || more() >= count).is_ok()
+    };
+    let dropped = faults::again(once, |dropped| *dropped);
     assert!(
-        waited.is_ok() && more() == count,
+        dropped && (more() == count || faults::everywhere()),
         "{} for {reason} instead of {count}; {:#}",
         more(),
         node.sluice_json(&["counters"])

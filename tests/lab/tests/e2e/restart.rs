@@ -1,6 +1,6 @@
 //! An agent that is killed and comes back.
 
-use crate::clients::{Attempt, Conversation, attempt, curl, ping};
+use crate::clients::{Attempt, Conversation, attempt, curl, ping, ping_with};
 use crate::cluster::*;
 use serde_json::json;
 use sluice_lab::{Lab, Node, Place, Signal};
@@ -226,7 +226,7 @@ fn pods_come_and_go_while_the_agent_is_away() {
         }
         ping(&user, "10.244.1.111".parse().unwrap());
         for gone in ["10.244.1.100", "10.244.1.101"] {
-            let output = user.run(&["ping", "-n", "-c", "1", "-W", "1", gone]).unwrap();
+            let output = ping_with(&user, gone.parse().unwrap(), &[]);
             assert!(
                 output.stdout.contains("Host Unreachable"),
                 "{gone} is nobody's: {output}"

@@ -1,7 +1,7 @@
 //! Everything at once: every kind of traffic while pods, services and policies come and go and agents stop, start and die.
 //! A few seconds of it are a test like others; `make soak MINUTES=10` makes it long, and shows how it goes.
 
-use crate::clients::{datagram, get};
+use crate::clients::{bulk, datagram, get, ping_with};
 use crate::cluster::*;
 use crate::footprint::{self, Footprint};
 use serde_json::{Value, json};
@@ -41,27 +41,7 @@ fn kind(name: &'static str, once: fn(&Lab, u64) -> Result<(), String>) -> Kind {
 fn kinds() -> [Kind; 6] {
     [
         kind("bulk", |lab, n| {
-            let to = std::net::SocketAddr::new(address(lab, "web-2", n % 2 == 1), 80);
-            let url = format!("http://{to}/big");
-            let fetch = [
-                "curl",
-                "-sS",
-                "-o",
-                "/dev/null",
-                "--max-time",
-                "60",
-                "-w",
-                "%{size_download}",
-                &url,
-            ];
-            let output = lab
-                .pod("user")
-                .unwrap()
-                .run_for(&fetch, Duration::from_secs(70))
-                .unwrap();
-            (output.ok() && output.stdout == "67108864")
-                .then_some(())
-                .ok_or_else(|| output.to_string())
+            bulk(&lab.pod("user").unwrap(), (address(lab, "web-2", n % 2 == 1), 80), "")
         }),
         kind("http", |lab, n| http(lab, "user", (of(WEB, n % 2 == 1), 80))),
         kind("node port", |lab, n| {
@@ -75,12 +55,11 @@ fn kinds() -> [Kind; 6] {
             ask().or_else(|_| ask()).map(drop).map_err(|err| err.to_string())
         }),
         kind("ping", |lab, n| {
-            let to = address(lab, "web-2", n % 2 == 1).to_string();
-            let output = lab
-                .pod("user")
-                .unwrap()
-                .run(&["ping", "-n", "-c", "1", "-W", "5", &to])
-                .unwrap();
+            let output = ping_with(
+                &lab.pod("user").unwrap(),
+                address(lab, "web-2", n % 2 == 1),
+                &["-W", "5"],
+            );
             output.ok().then_some(()).ok_or_else(|| output.to_string())
         }),
     ]
@@ -207,12 +186,7 @@ fn policy(n: usize) -> Value {
 #[test]
 fn everything_at_once_and_nothing_is_lost_in_the_end() {
     let seconds = std::env::var(VARIABLE).map_or(SECONDS, |text| text.parse().expect("a number of seconds"));
-    let mut topology = two_nodes();
-    add_pod(
-        &mut topology,
-        r#"{"name": "brief", "node": "node-a", "addresses": ["10.244.1.100", "fd00:244:1::100"]}"#,
-    );
-    alone_in_lab(&topology, |lab| {
+    alone_in_lab(&with_brief(), |lab| {
         let fresh = footprint::all(lab);
         let soak = Soak {
             lab,

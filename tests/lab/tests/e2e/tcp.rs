@@ -2,6 +2,7 @@
 
 use crate::clients::Conversation;
 use crate::cluster::*;
+use crate::faults;
 use crate::frames::{mac_at, reset};
 use crate::raw::{contains, raw};
 use etherparse::{SlicedPacket, TransportSlice};
@@ -160,18 +161,22 @@ fn a_guessed_reset_is_challenged_and_forgotten() {
             let (macs, port) = ((mac_at(&answer, 6), mac_at(&answer, 0)), tcp.destination_port());
             let next = tcp.sequence_number().wrapping_add(tcp.payload().len() as u32);
             let guess = next.wrapping_add(1000);
-            wire.send(&reset(macs, (server, 80), (of(NODE_A, v6), port), guess));
             let flag = |frame: &[u8], own: bool| match SlicedPacket::from_ethernet(frame).map(|p| p.transport) {
                 Ok(Some(TransportSlice::Tcp(tcp))) if own => tcp.destination_port() == 80 && tcp.ack(),
                 Ok(Some(TransportSlice::Tcp(tcp))) => tcp.source_port() == 80 && tcp.rst(),
                 _ => false,
             };
-            pod.next(PATIENCE, |f| flag(f, false))
-                .expect("the reset reaches the pod, which judges it");
-            pod.next(PATIENCE, |f| flag(f, true)).expect("its challenge");
             let ends = [address(lab, "user", v6), server];
-            let established = || states(lab, ends, 80) == ["established"];
-            lab.wait("the reset to be forgotten", PATIENCE, established).unwrap();
+            let forgotten = || {
+                wire.send(&reset(macs, (server, 80), (of(NODE_A, v6), port), guess));
+                pod.next(PATIENCE, |f| flag(f, false))
+                    .ok_or("the reset does not reach the pod, which is to judge it")?;
+                pod.next(PATIENCE, |f| flag(f, true)).ok_or("no challenge")?;
+                let established = || states(lab, ends, 80) == ["established"];
+                lab.wait("the reset to be forgotten", PATIENCE, established)
+                    .map_err(|_| "the reset is not forgotten")
+            };
+            faults::again(forgotten, Result::is_ok).unwrap();
             talk.http(PATIENCE).unwrap();
         }
     });

@@ -4,8 +4,7 @@
 use crate::cluster::*;
 use crate::probe::{Probe, all_back, all_pass, all_silent};
 use serde_json::{Value, json};
-use sluice_lab::topology::UnderlayKind;
-use sluice_lab::{Lab, Place, Topology};
+use sluice_lab::{Lab, Place};
 use std::time::{Duration, Instant};
 
 /// Until traffic is back after a change that the kernel hears of.
@@ -80,23 +79,12 @@ fn warned(lab: &Lab, object: &str, text: &str) {
     waited.unwrap_or_else(|e| panic!("{e:#}: {object}: {text} in {seen:#}"));
 }
 
-/// That it receives slowly is what any pod may be warned of on a busy machine.
-pub(crate) fn is_about_a_slow_pod(warning: &Value) -> bool {
-    warning["object"]
-        .as_str()
-        .is_some_and(|object| object.starts_with("Pod "))
-}
-
 /// Waits until no warning is left, for nothing is wrong any more.
 fn no_warnings(lab: &Lab) {
     for node in &lab.topology().nodes {
-        let mut seen = Value::Null;
-        let waited = lab.wait("the warnings to go", PATIENCE, || {
-            seen = status(lab, &node.name);
-            let warnings = seen["warnings"].as_array().unwrap();
-            warnings.iter().all(is_about_a_slow_pod)
-        });
-        waited.unwrap_or_else(|e| panic!("{}: {e:#} in {seen:#}", node.name));
+        let node = lab.node(&node.name).unwrap();
+        lab.wait("the warnings to go", PATIENCE, || warnings(&node).is_empty())
+            .unwrap_or_else(|e| panic!("{}: {e:#}: {:#?}", node.name(), warnings(&node)));
     }
 }
 
@@ -154,19 +142,6 @@ fn a_node_gets_another_mac() {
     });
 }
 
-/// Both nodes and the machine outside have segments of their own, with a router between.
-fn routed() -> Topology {
-    let mut topology = two_nodes();
-    topology.underlay.kind = UnderlayKind::Router;
-    topology.nodes[1].addresses = ["198.51.100.12/24", "2001:db8:3::12/64"]
-        .map(|net| net.parse().unwrap())
-        .into();
-    topology.clients[0].addresses = ["203.0.113.100/24", "2001:db8:4::100/64"]
-        .map(|net| net.parse().unwrap())
-        .into();
-    topology
-}
-
 /// Gives the router of node-a's segment a MAC of its own: that of a port, which a bridge takes by itself, stays good also
 /// when the bridge has another one.
 fn gateway_with_own_mac(lab: &Lab) {
@@ -184,7 +159,7 @@ fn gateway_with_own_mac(lab: &Lab) {
 
 #[test]
 fn the_gateway_gets_another_mac_and_says_so() {
-    alone_in_lab(&routed(), |lab| {
+    alone_in_lab(&across_a_router(two_nodes()), |lab| {
         let wire = lab.place("net").unwrap();
         announce(&wire, "br0");
         gateway_with_own_mac(lab);
@@ -198,7 +173,7 @@ fn the_gateway_gets_another_mac_and_says_so() {
 /// Nobody tells, and the router asks nobody: the kernel's own probes find out, here after one second instead of half a minute.
 #[test]
 fn the_gateway_gets_another_mac_in_silence() {
-    alone_in_lab(&routed(), |lab| {
+    alone_in_lab(&across_a_router(two_nodes()), |lab| {
         let (wire, node) = (lab.place("net").unwrap(), lab.node("node-a").unwrap());
         for family in ["ipv4", "ipv6"] {
             for (key, value) in [
@@ -228,7 +203,7 @@ fn the_gateway_gets_another_mac_in_silence() {
 
 #[test]
 fn the_default_route_moves_to_another_gateway() {
-    alone_in_lab(&routed(), |lab| {
+    alone_in_lab(&across_a_router(two_nodes()), |lab| {
         let (wire, node) = (lab.place("net").unwrap(), lab.node("node-a").unwrap());
         set(&wire, "net/ipv4/conf/all/arp_ignore", "1");
         ip(&wire, "link add gw2 type veth peer name gw2-port");

@@ -1,10 +1,9 @@
 //! One worker or several, queues for all of them or not, sleeping or not.
 
-use crate::clients::{answers, curl, echoes, ping, spread};
+use crate::clients::{answers, bulk, curl, echoes, ping, spread};
 use crate::cluster::*;
 use serde_json::json;
 use sluice_lab::{Lab, Topology};
-use std::net::SocketAddr;
 
 /// The first node gets `workers` on `queues`, polling as told.
 pub(crate) fn with(workers: u32, queues: u32, polling: &str) -> Topology {
@@ -22,19 +21,7 @@ fn all_works(lab: &Lab) {
             let target = address(lab, to, v6);
             ping(&user, target);
             assert_eq!(echoes(&user, (target, 7), 20), vec![to; 20]);
-            let url = format!("http://{}/big", SocketAddr::new(target, 80));
-            let fetch = [
-                "curl",
-                "-sS",
-                "-o",
-                "/dev/null",
-                "--max-time",
-                "30",
-                "-w",
-                "%{size_download}",
-                &url,
-            ];
-            assert_eq!(user.run_for(&fetch, PATIENCE * 4).unwrap().text().unwrap(), "67108864");
+            bulk(&user, (target, 80), "").unwrap();
         }
         assert_eq!(spread(&answers(&user, (of(WEB, v6), 80), 64)).len(), 2);
         assert_eq!(spread(&answers(&outside, (of(NODE_A, v6), 30080), 64)).len(), 2);

@@ -1,22 +1,53 @@
 //! Clients: the usual programs where one run is enough, sockets of our own where thousands of connections are made or
 //! the kind of failure counts.
 
-use crate::cluster::PATIENCE;
-use sluice_lab::Place;
+mod datagrams;
+mod pings;
+
+pub(crate) use datagrams::{datagram, echoes, large_datagram, udp_socket, udp_socket_to};
+pub(crate) use pings::{fits, fits_exactly, ping, ping_with, sized_ping};
+
+use crate::cluster::{PATIENCE, address};
+use crate::faults;
+use sluice_lab::{Lab, Place};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// Three pings, all answered. One by one: after a first answer, ping waits for later ones only twice as long as that took,
-/// which on a busy machine is too short.
-pub(crate) fn ping(from: &Place<'_>, to: IpAddr) {
-    for _ in 0..3 {
-        let output = from
-            .run(&["ping", "-n", "-c", "1", "-W", "3", &to.to_string()])
-            .unwrap();
-        assert!(output.ok(), "from {}: {output}", from.name());
-    }
+/// One pod reaches another in every way, and is seen under its own address.
+pub(crate) fn reaches(lab: &Lab, from: &str, to: &str, v6: bool) {
+    let (pod, target) = (lab.pod(from).unwrap(), address(lab, to, v6));
+    ping(&pod, target);
+    assert_eq!(curl(&pod, target, "/"), to);
+    let seen = curl(&pod, target, "/from");
+    assert_eq!(
+        seen,
+        address(lab, from, v6).to_string(),
+        "pods see each other's addresses"
+    );
+    assert_eq!(echoes(&pod, (target, 7), 3), vec![to; 3]);
+}
+
+/// Fetches 64 MiB: no part of them may be lost for good. `query` makes the request longer.
+pub(crate) fn bulk(from: &Place<'_>, to: (IpAddr, u16), query: &str) -> Result<(), String> {
+    let url = format!("http://{}/big{query}", SocketAddr::from(to));
+    let fetch = [
+        "curl",
+        "-sS",
+        "-o",
+        "/dev/null",
+        "--max-time",
+        "60",
+        "-w",
+        "%{size_download}",
+        &url,
+    ];
+    let output = from.run_for(&fetch, Duration::from_secs(70)).unwrap();
+    let whole = output.ok() && output.stdout == "67108864";
+    whole
+        .then_some(())
+        .ok_or_else(|| format!("from {}: {output}", from.name()))
 }
 
 /// What curl gets from `to`, port 80 unless another is given.
@@ -74,39 +105,14 @@ pub(crate) fn answers(from: &Place<'_>, to: (IpAddr, u16), count: usize) -> Vec<
     .unwrap_or_else(|e| panic!("{e:#}"))
 }
 
-/// Who answered how many of `count` datagrams, each from a port of its own.
-pub(crate) fn echoes(from: &Place<'_>, to: (IpAddr, u16), count: usize) -> Vec<String> {
-    let one = |i| match datagram(from, to, "hello", PATIENCE) {
-        Ok(text) => text
-            .strip_suffix(" hello")
-            .unwrap_or_else(|| panic!("a strange answer: {text}"))
-            .to_string(),
-        Err(e) => panic!(
-            "datagram {i} of {count} from {} to {}: {e}",
-            from.name(),
-            SocketAddr::from(to)
-        ),
-    };
-    (0..count).map(one).collect()
-}
-
-/// The answer to one datagram.
-pub(crate) fn datagram(from: &Place<'_>, to: (IpAddr, u16), text: &str, patience: Duration) -> io::Result<String> {
-    let exchange = || {
-        let any: IpAddr = if to.0.is_ipv6() {
-            Ipv6Addr::UNSPECIFIED.into()
-        } else {
-            Ipv4Addr::UNSPECIFIED.into()
-        };
-        let socket = UdpSocket::bind((any, 0))?;
-        socket.set_read_timeout(Some(patience))?;
-        socket.connect(SocketAddr::from(to))?;
-        socket.send(text.as_bytes())?;
-        let mut buffer = [0; 2048];
-        let length = socket.recv(&mut buffer)?;
-        Ok(String::from_utf8_lossy(&buffer[..length]).into_owned())
-    };
-    from.within(|| Ok(exchange())).unwrap()
+/// What `wait` says when nothing interrupts it: any signal ends a wait at a socket that has a time-out (signal(7)).
+pub(crate) fn uninterrupted<T>(mut wait: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match wait() {
+            Err(err) if err.kind() == ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
 }
 
 /// How often each name occurs.
@@ -128,10 +134,9 @@ pub(crate) enum Attempt {
 
 /// Tries one TCP connection.
 pub(crate) fn attempt(from: &Place<'_>, to: (IpAddr, u16), patience: Duration) -> Attempt {
-    let outcome = from
-        .within(|| Ok(TcpStream::connect_timeout(&to.into(), patience).map_err(|e| e.kind())))
-        .unwrap();
-    match outcome {
+    let once = || TcpStream::connect_timeout(&to.into(), patience).map_err(|e| e.kind());
+    let heard = |outcome: &Result<TcpStream, ErrorKind>| !matches!(outcome, Err(ErrorKind::TimedOut));
+    match from.within(|| Ok(faults::again(once, heard))).unwrap() {
         Ok(_) => Attempt::Connected,
         Err(ErrorKind::TimedOut) => Attempt::Silence,
         Err(ErrorKind::ConnectionRefused) => Attempt::Refused,
@@ -153,7 +158,7 @@ impl Conversation {
         self.0.set_read_timeout(Some(patience))?;
         self.0.write_all(text.as_bytes())?;
         let mut buffer = [0; 4096];
-        match self.0.read(&mut buffer)? {
+        match uninterrupted(|| self.0.read(&mut buffer))? {
             0 => Err(ErrorKind::UnexpectedEof.into()),
             length => Ok(String::from_utf8_lossy(&buffer[..length]).into_owned()),
         }
@@ -163,7 +168,7 @@ impl Conversation {
     pub(crate) fn leave_unread(&mut self, patience: Duration) {
         self.0.set_read_timeout(Some(patience)).unwrap();
         self.0.write_all(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
-        assert!(self.0.peek(&mut [0]).unwrap() > 0);
+        assert!(uninterrupted(|| self.0.peek(&mut [0])).unwrap() > 0);
     }
 
     /// One HTTP request; the server keeps the connection open.
@@ -185,38 +190,4 @@ impl Conversation {
             reply += &self.ask("", PATIENCE)?;
         }
     }
-}
-
-/// Who answers a datagram of `size` bytes, which has to come back whole. One that is lost is sent again: senders learn what
-/// fits from their losses.
-pub(crate) fn large_datagram(from: &Place<'_>, to: (IpAddr, u16), size: usize) -> String {
-    let text: Vec<u8> = (0..size).map(|i| b'a' + (i % 23) as u8).collect();
-    let exchange = || {
-        let any: IpAddr = if to.0.is_ipv6() {
-            Ipv6Addr::UNSPECIFIED.into()
-        } else {
-            Ipv4Addr::UNSPECIFIED.into()
-        };
-        let socket = UdpSocket::bind((any, 0))?;
-        socket.set_read_timeout(Some(Duration::from_millis(500)))?;
-        socket.connect(SocketAddr::from(to))?;
-        let end = std::time::Instant::now() + PATIENCE;
-        let mut buffer = vec![0; 65_535];
-        loop {
-            // An error that waits at the socket is one of those from which it learns.
-            let sent = socket.send(&text);
-            match sent.and_then(|_| socket.recv(&mut buffer)) {
-                Ok(length) => return Ok(buffer[..length].to_vec()),
-                Err(err) if std::time::Instant::now() > end => {
-                    return Err(anyhow::anyhow!("{size} bytes to {}: {err}", SocketAddr::from(to)));
-                }
-                Err(_) => {}
-            }
-        }
-    };
-    let answer = from
-        .within(exchange)
-        .unwrap_or_else(|e| panic!("from {}: {e:#}", from.name()));
-    let name = answer.strip_suffix(&text[..]).expect("the datagram as it was sent");
-    String::from_utf8_lossy(name).trim_end().to_owned()
 }
