@@ -65,11 +65,8 @@ fn run(command: &[&str]) {
 
 /// Moves this thread, which starts the others, and the pods' servers away from the worker.
 fn leave_the_worker_alone(lab: &Lab) {
-    let taskset = ["taskset", "--pid", "--cpu-list", &OTHERS.to_string()].map(str::to_owned);
-    let pin = |how: &[&str], pid: &str| {
-        let command: Vec<&str> = taskset.iter().map(String::as_str).chain(how.iter().copied()).collect();
-        run(&[&command[..], &[pid]].concat());
-    };
+    let cpu = OTHERS.to_string();
+    let pin = |how: &[&str], pid: &str| run(&[&["taskset"], how, &["--pid", "--cpu-list", &cpu, pid]].concat());
     pin(&[], &gettid().to_string());
     for pod in lab.topology().pods.iter().map(|pod| lab.pod(&pod.name).unwrap()) {
         let netns = pod.netns();
