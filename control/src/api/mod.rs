@@ -11,7 +11,7 @@ pub use request::{
     AttachRequest, DetachRequest, DropQuery, EndpointsRequest, FlowQuery, PoliciesRequest, Request, ServicesRequest,
 };
 pub use rows::{
-    AttachAnswer, CountersReport, DropCount, DropRow, DropsReport, EndpointRow, FlowRow, FrontendRow, PolicyRow,
+    AttachAnswer, CountersReport, DropCount, DropRow, DropsReport, EndpointRow, FlowRow, FrontendRow, LostCount, PolicyRow,
     PolicySide, PortCounters, SelectingPolicyRow, ServiceRow,
 };
 pub use server::{Call, Limits, serve};

@@ -116,7 +116,10 @@ impl Bench {
         out.queues.begin_round(&tokens, &mut self.pools, &self.counters);
         let mut rx = Burst::new();
         for token in &tokens {
-            if out.queues.receive(*token, &mut self.pools, &mut rx, &self.ready) {
+            if out
+                .queues
+                .receive(*token, &mut self.pools, &mut rx, &self.ready, &self.counters)
+            {
                 self.engine
                     .process(&self.snapshot, self.now_ns, &mut self.pools, &mut rx, &mut out);
             }

@@ -15,6 +15,7 @@ pub(crate) use egress::Crossing;
 use egress::Out;
 use idle::Idle;
 pub(crate) use idle::Polling;
+pub(crate) use queues::Losses;
 use queues::Queues;
 use sluice_engine::{Burst, Counters, Engine};
 use sluice_io::PacketIo;
@@ -36,6 +37,8 @@ pub(crate) enum Command {
     },
     /// Lets the port go: what is queued is sent, its queues are closed, then `done` hears of it.
     Remove { slot: PortSlot, done: Sender<()> },
+    /// Says what devices lost on the way to this worker's queues.
+    Losses { tell: Sender<Losses> },
     /// Ends.
     Stop,
 }
@@ -95,6 +98,7 @@ impl Worker {
                         // Nobody may be left who waits.
                         let _ = done.send(());
                     }
+                    Command::Losses { tell } => _ = tell.send(queues.losses()),
                     Command::Stop => return self.end(queues),
                 }
             }
@@ -116,7 +120,7 @@ impl Worker {
             out.take_crossed(&mut self.pools, &mut work);
             let mut began_ns = self.clock.now_ns();
             for token in &tokens {
-                if !out.queues.may_receive(*token) || !out.queues.receive(*token, &mut self.pools, &mut rx, &self.ready)
+                if !out.queues.may_receive(*token) || !out.queues.receive(*token, &mut self.pools, &mut rx, &self.ready, &counters)
                 {
                     continue;
                 }

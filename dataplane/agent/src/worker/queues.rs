@@ -4,10 +4,11 @@ use super::budget::{Turns, Used};
 use super::line::{Line, weight};
 use crate::clock::{Clock, Now};
 use sluice_engine::{Burst, Counters, Frame};
-use sluice_io::PacketIo;
 use sluice_io::ready::{ReadySet, Tokens};
+use sluice_io::{PacketIo, Stats};
 use sluice_mem::Pools;
 use sluice_wire::{DropReason, PortSlot};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -39,7 +40,12 @@ pub(super) struct Queues<C = Clock> {
     receivers_ns: u64,
     /// For others to see: what a frame costs each port's receiver here.
     costs: Arc<[AtomicU32]>,
+    /// What queues that were closed had lost.
+    closed: Losses,
 }
+
+/// What devices counted, by port.
+pub(crate) type Losses = BTreeMap<PortSlot, Stats>;
 
 fn token(slot: PortSlot, queue: usize) -> u64 {
     (queue as u64) << 16 | u64::from(slot.0)
@@ -61,6 +67,7 @@ impl<C: Now> Queues<C> {
             round: 0,
             receivers_ns: 0,
             costs,
+            closed: Losses::new(),
         }
     }
 
@@ -117,8 +124,21 @@ impl<C: Now> Queues<C> {
             cost.store(0, Ordering::Relaxed);
         }
         for io in port.queues {
+            note(&mut self.closed, slot, &*io);
             close(io, ready, pools);
         }
+    }
+
+    /// What the kernel lost on the way to these queues, also to those that were closed. Asks the kernel about each uplink queue.
+    pub(super) fn losses(&self) -> Losses {
+        let mut losses = self.closed.clone();
+        for slot in self.slots() {
+            let port = self.ports[slot.index()].as_ref();
+            for io in port.iter().flat_map(|port| &port.queues) {
+                note(&mut losses, slot, &**io);
+            }
+        }
+        losses
     }
 
     /// Begins a round in which these queues have something: decides whose turn it is, and sends what waits for receivers
@@ -172,12 +192,22 @@ impl<C: Now> Queues<C> {
     }
 
     /// One burst from the queue with this token; false when there was nothing.
-    pub(super) fn receive(&mut self, token: u64, pools: &mut Pools, rx: &mut Burst, ready: &ReadySet) -> bool {
+    pub(super) fn receive(
+        &mut self,
+        token: u64,
+        pools: &mut Pools,
+        rx: &mut Burst,
+        ready: &ReadySet,
+        counters: &Counters,
+    ) -> bool {
         let index = (token >> 16) as usize;
         let Some(io) = self.port(slot_of(token)).and_then(|port| port.queues.get_mut(index)) else {
             return false;
         };
         let got = io.receive(pools, rx);
+        if got.invalid > 0 {
+            counters.refuse_unusable(u64::from(got.invalid), slot_of(token));
+        }
         if got.frames == 0 && !io.alive() {
             // Its namespace or device is gone. A dead descriptor would be ready for ever; the port itself goes when control
             // notices.
@@ -338,6 +368,13 @@ fn send(
     }
 }
 
+fn note(losses: &mut Losses, slot: PortSlot, io: &dyn PacketIo) {
+    let stats = io.stats();
+    if stats.has_losses() {
+        *losses.entry(slot).or_default() += stats;
+    }
+}
+
 fn bytes(burst: &Burst) -> u64 {
     burst.iter().map(|f| f.buf.total_len() as u64).sum()
 }
@@ -350,5 +387,7 @@ fn close(io: Box<dyn PacketIo>, ready: &ReadySet, pools: &mut Pools) {
     io.close(pools);
 }
 
+#[cfg(test)]
+mod losses;
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,67 @@
+//! Connections that a sweep finds silent for too long, while a worker enters the same keys anew.
+
+use crate::model::*;
+use sluice_lb::ConnState;
+
+const LATER: u64 = 3_600_000_000_000;
+
+fn enter(table: &ConnectionTable, record: &Record, now_ns: u64) -> Inserted {
+    table.insert(record, ConnState::SynSent, now_ns, u32::MAX, |evicted| {
+        panic!("{evicted:?} made room")
+    })
+}
+
+fn sweep(table: &ConnectionTable) -> Vec<Record> {
+    let mut ended = Vec::new();
+    table.sweep(LATER, table.capacity(), |record| ended.push(*record));
+    ended
+}
+
+/// What the table says when this is the only connection.
+fn alone(table: &ConnectionTable, id: RecordId, record: &Record) {
+    let found = |at| table.lookup(at);
+    assert_eq!(found(&record.original), Some((id, *record, Direction::Original)));
+    assert_eq!(found(&record.reply), Some((id, *record, Direction::Reply)));
+    assert!(table.is_current(id));
+    assert_eq!((table.len(), table.held(record.owner)), (1, 1));
+}
+
+#[test]
+fn a_sweep_that_saw_the_old_one_leaves_the_next_in_its_place() {
+    check(1, |table| {
+        let (old, mut new) = (record(tuple(1, 2), tuple(2, 1)), record(tuple(1, 2), tuple(2, 1)));
+        new.decided_in.0 += 1;
+        let id = won(&enter(table, &old, 0)).expect("a free place");
+        let sweeping = spawn(table, sweep);
+        let mut ended: Vec<_> = table.remove(id).into_iter().collect();
+        let next = won(&enter(table, &new, LATER)).expect("the place of the old one");
+        ended.extend(sweeping.join().unwrap());
+        assert_eq!(ended, [old], "one of the two ended it, and nobody the new one");
+        alone(table, next, &new);
+    });
+}
+
+#[test]
+fn keys_that_are_swept_are_those_of_the_old_one_or_of_the_new_one() {
+    check(2, |table| {
+        let (old, mut new) = (record(tuple(1, 2), tuple(2, 1)), record(tuple(1, 2), tuple(2, 1)));
+        new.decided_in.0 += 1;
+        let id = won(&enter(table, &old, 0)).expect("a free place");
+        let sweeping = spawn(table, sweep);
+        let inserted = enter(table, &new, LATER);
+        assert_eq!(sweeping.join().unwrap(), [old]);
+        match inserted {
+            // It was there still. Who was told so sees that it has gone, and enters it again.
+            Inserted::Lost(found, record) => {
+                assert_eq!((found, record), (id, old));
+                assert!(!table.is_current(id) && table.lookup(&new.original).is_none());
+                assert_eq!((table.len(), table.held(new.owner)), (0, 0));
+                let again = won(&enter(table, &new, LATER)).expect("both places free");
+                alone(table, again, &new);
+            }
+            Inserted::Won(next) => alone(table, next, &new),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(table.expired(), 1);
+    });
+}
