@@ -3,7 +3,8 @@
 use super::control::Control;
 use super::rows::Owners;
 use crate::api::{
-    CountersReport, DropQuery, DropsReport, HostStatus, LostCount, PortCounters, SourceStatus, Status, UplinkStatus, Warning,
+    CountersReport, DropQuery, DropsReport, HostStatus, LostCount, PortCounters, SourceStatus, Status, UplinkStatus,
+    Warning,
 };
 use crate::compile::{Report, Severity, vtep_mac};
 use sluice_snapshot::{PortKind, PortTable};

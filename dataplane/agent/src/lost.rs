@@ -19,11 +19,7 @@ const RING_FULL: Cause = (
     "the receive ring was full: the worker did not take packets in time",
     "Give the node more workers (workers.count) on CPUs with nothing else to do; `sluice status` shows how busy they are.",
 );
-const NO_FRAMES: Cause = (
-    "no_frames",
-    "no free frame to receive into",
-    "Raise memory.frames.",
-);
+const NO_FRAMES: Cause = ("no_frames", "no free frame to receive into", "Raise memory.frames.");
 const NOT_FITTING: Cause = (
     "not_fitting",
     "longer than frames may be here, or in more pieces than there were free frames",
@@ -141,9 +137,20 @@ mod tests {
             let counts = of_socket(UPLINK, &stats);
             counts.map(|count| (count.cause, count.packets)).collect::<Vec<_>>()
         };
-        let named = |list: &[(&str, u64)]| list.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect::<Vec<_>>();
+        let named = |list: &[(&str, u64)]| {
+            list.iter()
+                .map(|(name, n)| ((*name).to_owned(), *n))
+                .collect::<Vec<_>>()
+        };
         assert_eq!(told(3, 3), named(&[("ring_full", 7), ("no_frames", 3)]));
-        assert_eq!(told(3, 5), named(&[("ring_full", 7), ("no_frames", 3), ("not_fitting", 2)]));
-        assert_eq!(told(9, 0), named(&[("ring_full", 7)]), "an empty look of a driver loses nothing");
+        assert_eq!(
+            told(3, 5),
+            named(&[("ring_full", 7), ("no_frames", 3), ("not_fitting", 2)])
+        );
+        assert_eq!(
+            told(9, 0),
+            named(&[("ring_full", 7)]),
+            "an empty look of a driver loses nothing"
+        );
     }
 }

@@ -88,7 +88,9 @@ impl Ports {
     pub(crate) fn all_pods(&self) -> Vec<(PortSlot, PodInterface)> {
         let pods = self.pods();
         let there = pods.iter().enumerate().filter_map(|(at, pod)| Some((at, pod.clone()?)));
-        there.map(|(at, pod)| (PortSlot((at + FIRST_POD) as u16), pod)).collect()
+        there
+            .map(|(at, pod)| (PortSlot((at + FIRST_POD) as u16), pod))
+            .collect()
     }
 
     /// Whether the port that is in this slot now was there at that time.

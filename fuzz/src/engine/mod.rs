@@ -19,8 +19,8 @@ pub use seen::Seen;
 use arbitrary::{Arbitrary, Unstructured};
 use bench::{Bench, Sent};
 use sluice_wire::Meta;
-use step::{Frame, Step};
 use std::collections::VecDeque;
+use step::{Frame, Step};
 use world::{B, REMOTE, World};
 
 /// Two workers, as which one sees a packet must not matter.

@@ -157,8 +157,18 @@ mod tests {
         let mut news = News::new(2);
         let first = [row(0, "a", 5), row(1, "a", 7), row(0, "a", 4), row(0, "b", 0)];
         assert_eq!(told(&mut news, &first), [(1, "a".into(), 7), (0, "a".into(), 5)]);
-        assert_eq!(told(&mut news, &first), [], "what was not shown at the beginning is no news");
-        let next = [row(0, "c", 0), row(0, "a", 7), row(0, "a", 6), row(1, "a", 7), row(0, "b", 1)];
+        assert_eq!(
+            told(&mut news, &first),
+            [],
+            "what was not shown at the beginning is no news"
+        );
+        let next = [
+            row(0, "c", 0),
+            row(0, "a", 7),
+            row(0, "a", 6),
+            row(1, "a", 7),
+            row(0, "b", 1),
+        ];
         let all = [(0, "b", 1), (0, "a", 6), (0, "a", 7), (0, "c", 0)];
         assert_eq!(told(&mut news, &next), all.map(|(w, r, s)| (w, r.to_owned(), s)));
         assert_eq!(told(&mut news, &next), []);
@@ -166,7 +176,9 @@ mod tests {
 
     #[test]
     fn a_line_holds_what_a_row_of_the_table_does() {
-        let path = [env!("CARGO_MANIFEST_DIR"), "src/cli/samples/drops.json"].iter().collect::<std::path::PathBuf>();
+        let path = [env!("CARGO_MANIFEST_DIR"), "src/cli/samples/drops.json"]
+            .iter()
+            .collect::<std::path::PathBuf>();
         let report: DropsReport = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
         let text = |row: &DropRow| line(row, 50_587_560, false).render(false);
         assert_eq!(
@@ -175,10 +187,24 @@ mod tests {
         );
         assert_eq!(
             text(&report.drops[2]).split_whitespace().collect::<Vec<_>>()[1..],
-            ["tx_ring_full", "default/iperf", ">", "node-b,", "tunnel", "tcp", "10.244.1.9:43112", ">", "10.244.2.7:5201,", "1,564"]
+            [
+                "tx_ring_full",
+                "default/iperf",
+                ">",
+                "node-b,",
+                "tunnel",
+                "tcp",
+                "10.244.1.9:43112",
+                ">",
+                "10.244.2.7:5201,",
+                "1,564"
+            ]
         );
         let page = line(&report.drops[0], 0, true).render(false);
-        assert!(page.lines().count() > 1 && page.lines().nth(1).unwrap().contains("0000"), "{page}");
+        assert!(
+            page.lines().count() > 1 && page.lines().nth(1).unwrap().contains("0000"),
+            "{page}"
+        );
     }
 
     #[test]

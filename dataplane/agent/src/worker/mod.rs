@@ -120,7 +120,10 @@ impl Worker {
             out.take_crossed(&mut self.pools, &mut work);
             let mut began_ns = self.clock.now_ns();
             for token in &tokens {
-                if !out.queues.may_receive(*token) || !out.queues.receive(*token, &mut self.pools, &mut rx, &self.ready, &counters)
+                if !out.queues.may_receive(*token)
+                    || !out
+                        .queues
+                        .receive(*token, &mut self.pools, &mut rx, &self.ready, &counters)
                 {
                     continue;
                 }

@@ -469,7 +469,9 @@ fn what_a_socket_has_no_room_for_is_told_by_its_cause() {
     assert!(!queue.stats().has_losses());
     // Nobody takes any, so there is room for one ring; the kernel has chunks for two.
     flood(RING + 10);
-    until("what did not fit", || (queue.stats().kernel_rx_full == 10).then_some(()));
+    until("what did not fit", || {
+        (queue.stats().kernel_rx_full == 10).then_some(())
+    });
     assert_eq!(queue.stats().kernel_rx_dropped, 0);
     // All are taken, and nothing is given back in their place.
     let mut burst = Burst::new();
@@ -477,7 +479,9 @@ fn what_a_socket_has_no_room_for_is_told_by_its_cause() {
         burst.drain(..).for_each(|frame| pools.free(frame.buf));
     }
     flood(2 * RING);
-    until("what found no chunk", || (queue.stats().kernel_rx_dropped == RING).then_some(()));
+    until("what found no chunk", || {
+        (queue.stats().kernel_rx_dropped == RING).then_some(())
+    });
     let stats = queue.stats();
     assert_eq!((stats.kernel_fill_empty, stats.kernel_rx_full), (RING, 10), "{stats:?}");
     bench.finish();

@@ -88,8 +88,14 @@ fn frames_that_a_device_could_not_use_are_received_and_dropped() {
         }
         let dropped = |reason: DropReason| counters.dropped[reason.index()].get();
         assert_eq!(dropped(DropReason::RxInvalid), (6, 0));
-        assert_eq!((counters.imbalance(), counters.ports[POD.index()].received.get().0), ((0, 0), 6));
+        assert_eq!(
+            (counters.imbalance(), counters.ports[POD.index()].received.get().0),
+            ((0, 0), 6)
+        );
         let sample = counters.samples.all()[0];
-        assert_eq!((sample.reason, sample.ingress, sample.egress), (DropReason::RxInvalid, Some(POD), None));
+        assert_eq!(
+            (sample.reason, sample.ingress, sample.egress),
+            (DropReason::RxInvalid, Some(POD), None)
+        );
     });
 }
