@@ -107,6 +107,7 @@ fn inputs_of_the_engine_get_behind_its_door() {
     for input in files(&folder("corpus").join("engine")) {
         sum += seen(&std::fs::read(input).unwrap());
     }
+    println!("{sum:?}");
     assert!(sum.from_wire > 0 && sum.other_mac * 4 < sum.from_wire, "{sum:?}");
     for (what, times) in [
         ("tunnels", sum.out_of_tunnels),
