@@ -15,6 +15,9 @@ mod tap;
 // What the files taken from other crates call their own crate.
 pub(crate) use sluice_engine::{Burst, Counters, Egress, Engine, EngineConfig, Frame, Limits, Shared};
 pub(crate) use sluice_io::Caps;
+
+pub use engine::{Seen, seen};
+
 use std::path::Path;
 
 /// Something to fuzz.

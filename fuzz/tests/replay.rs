@@ -1,7 +1,7 @@
 //! What fuzzing has found goes through its target again: inputs that lead far, and inputs that once broke something. Each of
 //! the latter has a line in `crashes/README.md` that says what it was.
 
-use sluice_fuzz::{TARGETS, named};
+use sluice_fuzz::{Seen, TARGETS, named, seen};
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 
@@ -98,4 +98,22 @@ fn the_corpus_is_small() {
         bytes <= MOST_BYTES,
         "fuzz/corpus has {bytes} bytes; fuzz/run.sh --keep makes it smaller"
     );
+}
+
+/// A check at the door that all inputs fail at leaves the target green, and blind.
+#[test]
+fn inputs_of_the_engine_get_behind_its_door() {
+    let mut sum = Seen::default();
+    for input in files(&folder("corpus").join("engine")) {
+        sum += seen(&std::fs::read(input).unwrap());
+    }
+    println!("{sum:?}");
+    assert!(sum.from_wire > 0 && sum.other_mac * 4 < sum.from_wire, "{sum:?}");
+    for (what, times) in [
+        ("tunnels", sum.out_of_tunnels),
+        ("node ports", sum.to_node_ports),
+        ("masqueraded connections", sum.to_masqueraded),
+    ] {
+        assert!(times > 0, "no input gets through {what}: {sum:?}");
+    }
 }

@@ -11,8 +11,8 @@ pub use request::{
     AttachRequest, DetachRequest, DropQuery, EndpointsRequest, FlowQuery, PoliciesRequest, Request, ServicesRequest,
 };
 pub use rows::{
-    AttachAnswer, CountersReport, DropCount, DropRow, DropsReport, EndpointRow, FlowRow, FrontendRow, PolicyRow,
-    PolicySide, PortCounters, SelectingPolicyRow, ServiceRow,
+    AttachAnswer, CountersReport, DropCount, DropRow, DropsReport, EndpointRow, FlowRow, FrontendRow, LostCount,
+    PolicyRow, PolicySide, PortCounters, SelectingPolicyRow, ServiceRow,
 };
 pub use server::{Call, Limits, serve};
 pub use socket::Socket;

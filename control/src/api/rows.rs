@@ -127,6 +127,26 @@ pub struct CountersReport {
     pub drops: Vec<DropCount>,
     /// By port.
     pub ports: Vec<PortCounters>,
+    /// What no worker ever had, and so is in no balance.
+    #[serde(default)]
+    pub lost: Vec<LostCount>,
+}
+
+/// Packets that a device lost on their way to a worker.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostCount {
+    /// Slot of the port.
+    pub slot: u16,
+    /// As [`PortCounters::name`].
+    pub port: String,
+    /// Stable name.
+    pub cause: String,
+    /// The cause, for a person.
+    pub text: String,
+    /// What to do, for a person.
+    pub remedy: String,
+    /// How many packets.
+    pub packets: u64,
 }
 
 /// Drops for one reason.
@@ -216,7 +236,7 @@ pub struct PortCounters {
     pub tx_packets: u64,
     /// Bytes that left by it.
     pub tx_bytes: u64,
-    /// Packets it lost, on either way.
+    /// Packets that its device lost before a worker had them.
     pub lost_packets: u64,
 }
 

@@ -264,7 +264,11 @@ impl Control {
             Request::Policies(r) => {
                 super::rows::policies(&self.publisher.current().parts, r.pod.as_deref()).and_then(|rows| json(&rows))
             }
-            Request::Counters => json(&self.counters()),
+            Request::Counters => {
+                let counters = self.counters();
+                tokio::task::spawn_blocking(move || _ = answer.send(json(&counters())));
+                return;
+            }
             Request::Drops(query) => self.drops(&query).and_then(|report| json(&report)),
             Request::Flows(mut query) => {
                 query.limit = query.limit.min(crate::api::FlowQuery::MAX);

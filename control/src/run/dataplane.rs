@@ -1,6 +1,6 @@
 //! What control needs from the packet side.
 
-use crate::api::{CountersReport, FlowQuery, FlowRow, WorkerTotals};
+use crate::api::{CountersReport, FlowQuery, FlowRow, LostCount, WorkerTotals};
 use crate::compile::{Report, SlotKeeper, Steering};
 use sluice_lb::{EndpointSlot, ServiceSlot};
 use sluice_snapshot::Caps;
@@ -68,8 +68,13 @@ pub trait Dataplane: Send + Sync + 'static {
     /// Connections, at most `query.limit`.
     fn flows(&self, query: &FlowQuery) -> Vec<FlowRow>;
 
-    /// All counters since start.
+    /// All counters since start, without [`Self::lost`].
     fn counters(&self) -> CountersReport;
+
+    /// What devices lost on the way to the workers. Asks the kernel about each of them, so it may take longer than anything else here.
+    fn lost(&self) -> Vec<LostCount> {
+        Vec::new()
+    }
 
     /// Some of the packets that were dropped, in no order.
     fn drops(&self) -> Vec<DroppedPacket>;

@@ -2,7 +2,10 @@
 
 use super::control::Control;
 use super::rows::Owners;
-use crate::api::{CountersReport, DropQuery, DropsReport, HostStatus, SourceStatus, Status, UplinkStatus, Warning};
+use crate::api::{
+    CountersReport, DropQuery, DropsReport, HostStatus, LostCount, PortCounters, SourceStatus, Status, UplinkStatus,
+    Warning,
+};
 use crate::compile::{Report, Severity, vtep_mac};
 use sluice_snapshot::{PortKind, PortTable};
 use sluice_wire::{Addr, PortSlot};
@@ -41,14 +44,21 @@ impl Control {
         }
     }
 
-    /// All counters, with ports named.
-    pub(super) fn counters(&self) -> CountersReport {
-        let mut report = self.dataplane.counters();
-        let current = self.publisher.current();
-        for port in report.ports.iter_mut().filter(|port| port.name.is_empty()) {
-            port.name = port_name(&current.parts.ports, PortSlot(port.slot)).unwrap_or_default();
+    /// All counters, with ports named. Gathered elsewhere, so that the loop goes on meanwhile.
+    pub(super) fn counters(&self) -> impl FnOnce() -> CountersReport + Send + use<> {
+        let (dataplane, current) = (self.dataplane.clone(), self.publisher.current());
+        move || {
+            let mut report = dataplane.counters();
+            add_lost(&mut report, dataplane.lost());
+            let name = |slot: u16| port_name(&current.parts.ports, PortSlot(slot)).unwrap_or_default();
+            for port in report.ports.iter_mut().filter(|port| port.name.is_empty()) {
+                port.name = name(port.slot);
+            }
+            for lost in &mut report.lost {
+                lost.port = name(lost.slot);
+            }
+            report
         }
-        report
     }
 
     /// Some of the dropped packets.
@@ -125,6 +135,26 @@ impl Control {
     }
 }
 
+/// A port that lost packets has a row, also if it never had one otherwise.
+fn add_lost(report: &mut CountersReport, lost: Vec<LostCount>) {
+    for count in &lost {
+        let at = report.ports.iter().position(|port| port.slot >= count.slot);
+        let at = at.unwrap_or(report.ports.len());
+        if report.ports.get(at).is_none_or(|port| port.slot != count.slot) {
+            let slot = count.slot;
+            report.ports.insert(
+                at,
+                PortCounters {
+                    slot,
+                    ..PortCounters::default()
+                },
+            );
+        }
+        report.ports[at].lost_packets += count.packets;
+    }
+    report.lost = lost;
+}
+
 /// `uplink`, `host`, or `namespace/name` of the pod.
 pub(super) fn port_name(ports: &PortTable, slot: PortSlot) -> Option<String> {
     Some(match &ports.get(slot)?.kind {
@@ -148,4 +178,31 @@ fn warning(report: &Report) -> Warning {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_lost_counts_for_its_port_though_nothing_else_came_by_it() {
+        let port = |slot, lost_packets| PortCounters {
+            slot,
+            lost_packets,
+            ..PortCounters::default()
+        };
+        let lost = |slot, packets| LostCount {
+            slot,
+            packets,
+            ..LostCount::default()
+        };
+        let mut report = CountersReport {
+            ports: vec![port(0, 0), port(5, 0)],
+            ..CountersReport::default()
+        };
+        let all = vec![lost(5, 2), lost(3, 7), lost(5, 1), lost(9, 4)];
+        add_lost(&mut report, all.clone());
+        assert_eq!(report.ports, [port(0, 0), port(3, 7), port(5, 3), port(9, 4)]);
+        assert_eq!(report.lost, all);
+    }
 }

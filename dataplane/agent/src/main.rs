@@ -6,6 +6,7 @@ mod config;
 mod host_ports;
 mod leaving;
 mod logging;
+mod lost;
 mod only_one;
 mod plane;
 mod port_watch;

@@ -1,11 +1,12 @@
 //! The packet side, as control sees it.
 
 use crate::clock::Clock;
+use crate::lost;
 use crate::ports::{PodInterface, Ports};
 use crate::testing::Testing;
 use crate::uplink::Uplink;
 use crate::worker::WorkerHandle;
-use sluice_control::api::{CountersReport, DropCount, FlowQuery, FlowRow, PortCounters, WorkerTotals};
+use sluice_control::api::{CountersReport, DropCount, FlowQuery, FlowRow, LostCount, PortCounters, WorkerTotals};
 use sluice_control::compile::{Report, Severity, Steering};
 use sluice_control::run::{Dataplane, DroppedPacket, PodPort};
 use sluice_engine::{COUNTED_PORTS, ConnectionRow, Counters, DropSample, Shared, Volume};
@@ -31,6 +32,9 @@ pub(crate) struct Plane {
     pub(crate) clock: Clock,
     pub(crate) polling: &'static str,
     pub(crate) testing: Testing,
+    /// Names of the host's interface and the uplink, and what they had lost before.
+    pub(crate) interfaces: (&'static str, String),
+    pub(crate) lost_before: lost::Before,
 }
 
 /// A tap's abilities, as the engine wants to know them.
@@ -72,6 +76,7 @@ impl Dataplane for Plane {
                 netns: netns.into(),
                 name: interface.into(),
                 since_ns: self.clock.now_ns(),
+                lost_before: lost::so_far(Some(netns.into()), interface),
             };
             let slot = ports.reserve(pod)?;
             let spec = tap::TapSpec {
@@ -190,6 +195,11 @@ impl Dataplane for Plane {
             }
         }
         report
+    }
+
+    fn lost(&self) -> Vec<LostCount> {
+        let (host, uplink) = &self.interfaces;
+        self.read(|ports| lost::all(ports, (host, uplink), &self.lost_before))
     }
 
     fn drops(&self) -> Vec<DroppedPacket> {

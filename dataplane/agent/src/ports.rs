@@ -2,6 +2,7 @@
 
 use crate::worker::{Command, Crossing, WorkerHandle};
 use sluice_io::PacketIo;
+use sluice_io::lost::Lost;
 use sluice_wire::{PortSlot, Scope};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -26,6 +27,8 @@ pub(crate) struct PodInterface {
     pub(crate) name: String,
     /// Since when it has its slot: what happened there before was another pod's.
     pub(crate) since_ns: u64,
+    /// What its interface had lost by then.
+    pub(crate) lost_before: Lost,
 }
 
 /// The table of slots, and the workers behind it.
@@ -79,6 +82,15 @@ impl Ports {
     /// Gives a pod's slot back, and says what it was.
     pub(crate) fn release(&self, slot: PortSlot) -> Option<PodInterface> {
         self.pods().get_mut(slot.index().checked_sub(FIRST_POD)?)?.take()
+    }
+
+    /// Every pod and its slot.
+    pub(crate) fn all_pods(&self) -> Vec<(PortSlot, PodInterface)> {
+        let pods = self.pods();
+        let there = pods.iter().enumerate().filter_map(|(at, pod)| Some((at, pod.clone()?)));
+        there
+            .map(|(at, pod)| (PortSlot((at + FIRST_POD) as u16), pod))
+            .collect()
     }
 
     /// Whether the port that is in this slot now was there at that time.

@@ -2,6 +2,7 @@
 
 use crate::clock::Clock;
 use crate::config::{Config, Polling as PollingKey};
+use crate::lost;
 use crate::only_one::OnlyOne;
 use crate::plane::{Plane, TAP_QUEUE, caps_of};
 use crate::ports::{HOST, HOST_SCOPE, Ports, UPLINK, UPLINK_SCOPE};
@@ -71,6 +72,10 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
     let uplink = Uplink::load(spec, &small, &large, &shared)?;
 
     let clock = Clock;
+    let lost_before = lost::Before {
+        host: lost::so_far(None, HOST_TAP),
+        uplink: lost::so_far(None, &config.uplink.interface),
+    };
     let (host, host_queues) = open_host(config, &testing)?;
     let uplink_port = UplinkPort {
         slot: UPLINK,
@@ -92,6 +97,8 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
         clock,
         polling: config.workers.polling.name(),
         testing,
+        interfaces: (HOST_TAP, config.uplink.interface.clone()),
+        lost_before,
     });
     let control = start(settings, plane.clone(), publisher, wanted)?;
     let (end_watch, ended) = bounded(0);

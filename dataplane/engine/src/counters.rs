@@ -185,7 +185,19 @@ impl Counters {
         if let Some(volume) = self.dropped.get(reason.index()) {
             volume.add(frames, bytes);
         }
-        self.samples.take_unseen(reason, egress);
+        self.samples.take_unseen(reason, (None, Some(egress)));
+    }
+
+    /// Counts frames that the device behind `ingress` had, and freed because they were unusable: received, and dropped.
+    pub fn refuse_unusable(&self, frames: u64, ingress: PortSlot) {
+        self.received.add(frames, 0);
+        if let Some(port) = self.ports.get(ingress.index()) {
+            port.received.add(frames, 0);
+        }
+        if let Some(volume) = self.dropped.get(DropReason::RxInvalid.index()) {
+            volume.add(frames, 0);
+        }
+        self.samples.take_unseen(DropReason::RxInvalid, (Some(ingress), None));
     }
 
     /// Counts a frame that came in by `port`.

@@ -99,10 +99,10 @@ impl Samples {
         }
     }
 
-    /// Notes that the device behind `egress` dropped a frame, of which nothing is left.
-    pub(crate) fn take_unseen(&self, reason: DropReason, egress: PortSlot) {
+    /// Notes that the device behind one of these ports, where it came in or was to leave, dropped a frame, of which nothing is left.
+    pub(crate) fn take_unseen(&self, reason: DropReason, ports: (Option<PortSlot>, Option<PortSlot>)) {
         if let Some((kind, at_ns)) = self.due(reason) {
-            kind.keep(at_ns, reason, (None, Some(egress)), 0, &[]);
+            kind.keep(at_ns, reason, ports, 0, &[]);
         }
     }
 

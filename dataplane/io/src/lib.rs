@@ -4,6 +4,7 @@
 pub mod afxdp;
 pub mod fault;
 mod link;
+pub mod lost;
 pub mod memory;
 pub mod netns;
 pub mod pcap;

@@ -43,6 +43,12 @@ fn driver(interface: &str) -> io::Result<String> {
 /// Receive queues as the kernel numbers them (`IFLA_NUM_RX_QUEUES`): a bond has no channels, but more than one queue.
 pub(crate) fn rx_queues(ifindex: u32) -> Option<u32> {
     const NUM_RX_QUEUES: u16 = 32;
+    let value = ask(ifindex, NUM_RX_QUEUES)?;
+    Some(u32::from_ne_bytes(value.get(..4)?.try_into().ok()?))
+}
+
+/// The value of a netlink attribute of the link, in the namespace of the calling thread.
+pub(crate) fn ask(ifindex: u32, kind: u16) -> Option<Vec<u8>> {
     const HEADERS: usize = 32;
     let netlink = socket(
         AddressFamily::Netlink,
@@ -61,8 +67,7 @@ pub(crate) fn rx_queues(ifindex: u32) -> Option<u32> {
     send(netlink.as_raw_fd(), &ask, MsgFlags::empty()).ok()?;
     let mut answer = vec![0u8; ANSWER];
     let got = nix::unistd::read(&netlink, &mut answer).ok()?;
-    let value = attribute(answer.get(HEADERS..got)?, NUM_RX_QUEUES)?;
-    Some(u32::from_ne_bytes(value.get(..4)?.try_into().ok()?))
+    attribute(answer.get(HEADERS..got)?, kind).map(<[u8]>::to_vec)
 }
 
 /// The value of a netlink attribute.

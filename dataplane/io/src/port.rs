@@ -117,3 +117,26 @@ pub struct Stats {
     /// Descriptors that the kernel called invalid. Other than 0 is a defect of ours.
     pub kernel_invalid: u64,
 }
+
+impl Stats {
+    /// Whether the kernel lost anything.
+    pub fn has_losses(&self) -> bool {
+        self.kernel_rx_full + self.kernel_fill_empty + self.kernel_rx_dropped + self.kernel_invalid > 0
+    }
+}
+
+impl core::ops::AddAssign for Stats {
+    fn add_assign(&mut self, more: Self) {
+        self.rx_frames += more.rx_frames;
+        self.tx_frames += more.tx_frames;
+        self.rx_invalid += more.rx_invalid;
+        self.rx_no_memory += more.rx_no_memory;
+        self.tx_refused += more.tx_refused;
+        self.rx_copied += more.rx_copied;
+        self.tx_copied += more.tx_copied;
+        self.kernel_rx_full += more.kernel_rx_full;
+        self.kernel_fill_empty += more.kernel_fill_empty;
+        self.kernel_rx_dropped += more.kernel_rx_dropped;
+        self.kernel_invalid += more.kernel_invalid;
+    }
+}

@@ -3,8 +3,8 @@
 use super::bench::{coming, wrapped};
 use super::packet::{L4, Packet};
 use super::world::{
-    A, B, BASE, GATEWAY_MAC, HOST, HOST_MAC, NODE, NODE_PORT, OTHER_NODE, OUTSIDE, PEER, REMOTE, ROUTER, ROUTER_MAC,
-    SERVICE, TUNNEL, TUNNEL_PORT, UPLINK, UPLINK_MAC, Who, World, app, egress, ingress, prefix,
+    A, B, BASE, GATEWAY_MAC, HOST, HOST_MAC, NODE, NODE_PORT, OTHER_NODE, OUR_VTEP, OUTSIDE, PEER, PEER_VTEP, REMOTE,
+    ROUTER, ROUTER_MAC, SERVICE, TUNNEL, TUNNEL_PORT, UPLINK, UPLINK_MAC, Who, World, app, egress, ingress, prefix,
 };
 use arbitrary::Arbitrary;
 use sluice_snapshot::{Prefix, Route};
@@ -27,6 +27,8 @@ pub(super) enum Step {
     Burst(u8, Vec<Frame>),
     /// The configuration changes.
     Change(Change),
+    /// One that left is answered: at which worker, how many ago, TCP flags, and how much.
+    Answer(u8, u8, u8, u8),
 }
 
 /// A change of configuration.
@@ -119,6 +121,11 @@ impl Frame {
         }
     }
 
+    /// Seven of eight frames of the wire are for the uplink, and most of another kind of tunnel lead somewhere.
+    fn odd(&self) -> u8 {
+        self.by / 6 % 8
+    }
+
     fn tunnelled(&self) -> bool {
         self.by % 6 >= 4
     }
@@ -134,12 +141,22 @@ impl Frame {
             3 => at(ROUTER_MAC, UPLINK_MAC),
             4 => wrapped(&packet),
             _ => {
-                // The other family outside, or another network.
+                // The other family outside; seldom another network, or between MACs that no tunnel knows.
                 let mut outer = coming(self.v6);
-                outer.vni = u32::from(self.flags & 3);
-                outer.around(&packet.clone().between(A.mac, B.mac).frame())
+                let family = usize::from(!self.v6);
+                let mut macs = (PEER_VTEP[family], OUR_VTEP[family]);
+                match self.odd() {
+                    5 => outer.vni = u32::from(self.flags & 3),
+                    6 => macs = (A.mac, B.mac),
+                    _ => (),
+                }
+                outer.around(&packet.clone().between(macs.0, macs.1).frame())
             }
         };
+        if self.port() == UPLINK && self.odd() == 7 {
+            // What a flooding switch brings.
+            bytes[..6].copy_from_slice(&[self.cut, self.sport, self.dport, self.checksum, self.gso, self.ttl]);
+        }
         for (place, value) in self.edits.iter().take(4) {
             let place = usize::from(*place) % bytes.len().min(160);
             bytes[place] ^= value;

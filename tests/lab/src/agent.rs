@@ -236,11 +236,19 @@ impl Node<'_> {
     /// # Errors
     /// The binary cannot be found or started. What the command itself says is in the output.
     pub fn sluice(&self, args: AgentCommand<'_>) -> Result<Output> {
+        Ok(self.sluice_running(args)?.finish(Duration::from_secs(10)))
+    }
+
+    /// As [`Node::sluice`], for a command that goes on until it is stopped.
+    ///
+    /// # Errors
+    /// The binary cannot be found or started.
+    pub fn sluice_running(&self, args: AgentCommand<'_>) -> Result<Running> {
         let program = path_text(&binary("sluice")?);
         let socket = path_text(&self.socket());
         let mut command = vec![program.as_str(), "--socket", &socket];
         command.extend(args);
-        Ok(Running::start(self.lab.record(), &self.namespace, &command)?.finish(Duration::from_secs(10)))
+        Running::start(self.lab.record(), &self.namespace, &command)
     }
 
     /// Runs the `sluice` binary on this node, with nothing said about the agent.

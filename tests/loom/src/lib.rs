@@ -11,6 +11,8 @@ mod connection;
 mod sync;
 
 #[cfg(test)]
+mod ageing;
+#[cfg(test)]
 mod creation;
 #[cfg(test)]
 mod ends;

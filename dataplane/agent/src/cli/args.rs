@@ -74,6 +74,9 @@ pub(super) enum Verb {
         /// Also show the first bytes of each
         #[arg(short, long)]
         verbose: bool,
+        /// Go on until Ctrl-C: each new one on a line as it comes, with -o json as one object
+        #[arg(short, long)]
+        follow: bool,
         #[command(flatten)]
         output: Output,
     },

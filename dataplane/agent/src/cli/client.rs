@@ -31,18 +31,49 @@ impl Agent {
 
     /// Asks, and reads the answer.
     pub(super) fn ask<T: DeserializeOwned>(&self, request: &Request) -> anyhow::Result<T> {
-        let socket = self.socket.display();
-        let line = self.exchange(format!("{}\n", serde_json::to_string(request)?))?;
+        let request = line_of(request)?;
+        let line = self.in_time(move |socket| talk(UnixStream::connect(socket)?, request.as_bytes()))?;
         if line.is_empty() {
             bail!(
-                "the agent at {socket} closed the connection without an answer; it may be stopping, its log says more"
+                "the agent at {} closed the connection without an answer; it may be stopping, its log says more",
+                self.socket.display()
             );
         }
-        match serde_json::from_slice(&line) {
+        self.understand(&line)
+    }
+
+    /// Asks the same again and again, until `enough` says so of an answer. All over one connection, so that an agent that ends is noticed
+    /// even if another one is there at once.
+    pub(super) fn watch<T: DeserializeOwned>(
+        &self,
+        request: &Request,
+        every: Duration,
+        mut enough: impl FnMut(T) -> anyhow::Result<bool>,
+    ) -> anyhow::Result<()> {
+        let request = line_of(request)?;
+        let stream = self.in_time(|socket| UnixStream::connect(socket))?;
+        loop {
+            let (stream, request) = (stream.try_clone()?, request.clone());
+            let line = self.in_time(move |_| talk(stream, request.as_bytes()))?;
+            if line.is_empty() {
+                bail!(
+                    "the agent at {} has gone: it closed the connection. `sluice status` says whether it runs again",
+                    self.socket.display()
+                );
+            }
+            if enough(self.understand(&line)?)? {
+                return Ok(());
+            }
+            std::thread::sleep(every);
+        }
+    }
+
+    fn understand<T: DeserializeOwned>(&self, line: &[u8]) -> anyhow::Result<T> {
+        match serde_json::from_slice(line) {
             Ok(Reply::Ok(value)) => Ok(value),
             Ok(Reply::Error(text)) => Err(anyhow!(text)),
             Err(err) => {
-                let version = env!("CARGO_PKG_VERSION");
+                let (socket, version) = (self.socket.display(), env!("CARGO_PKG_VERSION"));
                 bail!(
                     "what answers at {socket} is not understood by sluice {version}: {err}. Use the version of sluice that runs as the agent"
                 )
@@ -51,15 +82,18 @@ impl Agent {
     }
 
     /// On a thread of its own, because connecting to a socket whose owner hangs cannot be given a time.
-    fn exchange(&self, request: String) -> anyhow::Result<Vec<u8>> {
+    fn in_time<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Path) -> Result<T, Error> + Send + 'static,
+    ) -> anyhow::Result<T> {
         let (tell, told) = mpsc::channel();
         let path = self.socket.clone();
         std::thread::spawn(move || {
             // Nobody listens any more when this took too long.
-            let _ = tell.send(talk(&path, request.as_bytes()));
+            let _ = tell.send(work(&path));
         });
         match told.recv_timeout(self.patience) {
-            Ok(Ok(line)) => Ok(line),
+            Ok(Ok(done)) => Ok(done),
             Ok(Err(err)) => Err(anyhow!(self.explain(&err))),
             Err(_) => bail!(
                 "no answer from the agent at {} within {} s; what was asked may still be done. Its log says what it is busy with",
@@ -95,8 +129,11 @@ fn is_socket(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|meta| meta.file_type().is_socket())
 }
 
-fn talk(path: &Path, request: &[u8]) -> Result<Vec<u8>, Error> {
-    let mut stream = UnixStream::connect(path)?;
+fn line_of(request: &Request) -> anyhow::Result<String> {
+    Ok(format!("{}\n", serde_json::to_string(request)?))
+}
+
+fn talk(mut stream: UnixStream, request: &[u8]) -> Result<Vec<u8>, Error> {
     // An agent that refuses a client answers before it is asked, and closes.
     let sent = stream.write_all(request);
     let mut line = Vec::new();
@@ -188,6 +225,30 @@ mod tests {
             "{}",
             said()
         );
+    }
+
+    #[test]
+    fn an_agent_that_goes_while_it_is_watched_is_missed() {
+        let dir = Dir::new("goes");
+        let path = dir.0.join("s");
+        let listener = UnixListener::bind(&path).unwrap();
+        let server = std::thread::spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            let mut lines = BufReader::new(&stream).lines();
+            for n in 1..=2 {
+                assert_eq!(lines.next().unwrap().unwrap(), "{\"verb\":\"status\"}");
+                writeln!(&stream, "{{\"ok\":{n}}}").unwrap();
+            }
+        });
+        let mut seen = Vec::new();
+        let watched = Agent::new(&path).watch(&Request::Status, Duration::from_millis(1), |n: u32| {
+            seen.push(n);
+            Ok(false)
+        });
+        server.join().unwrap();
+        let text = watched.unwrap_err().to_string();
+        assert!(text.contains("has gone") && text.contains("sluice status"), "{text}");
+        assert_eq!(seen, [1, 2]);
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub(super) fn page(report: &CountersReport, all: bool) -> Page {
     volumes(&mut page, report);
     page.gap();
     ports(&mut page, report);
+    lost(&mut page, report);
     drops(&mut page, report, all);
     page
 }
@@ -62,11 +63,6 @@ fn ports(page: &mut Page, report: &CountersReport) {
         ("packets lost", Side::Right),
     ]);
     for port in &report.ports {
-        let name = if port.name.is_empty() {
-            format!("slot {}", port.slot)
-        } else {
-            port.name.clone()
-        };
         let numbers = [
             port.rx_packets,
             port.rx_bytes,
@@ -75,12 +71,51 @@ fn ports(page: &mut Page, report: &CountersReport) {
             port.lost_packets,
         ];
         table.row(
-            [name.into()]
+            [name(&port.name, port.slot).into()]
                 .into_iter()
                 .chain(numbers.map(|number| exact(number).into())),
         );
     }
     page.table(table);
+    page.gap();
+}
+
+fn name(name: &str, slot: u16) -> String {
+    if name.is_empty() {
+        format!("slot {slot}")
+    } else {
+        name.to_owned()
+    }
+}
+
+/// What devices lost before a worker could take it, and what to do about each cause.
+fn lost(page: &mut Page, report: &CountersReport) {
+    let mut table = Table::new([
+        ("packets lost", Side::Right),
+        ("before a worker had them", Side::Left),
+        ("cause", Side::Left),
+        ("name", Side::Left),
+    ]);
+    let mut remedies: Vec<(&str, &str)> = Vec::new();
+    for count in &report.lost {
+        table.row([
+            exact(count.packets).into(),
+            name(&count.port, count.slot).into(),
+            count.text.as_str().into(),
+            count.cause.as_str().into(),
+        ]);
+        let remedy = (count.cause.as_str(), count.remedy.as_str());
+        if !remedies.contains(&remedy) {
+            remedies.push(remedy);
+        }
+    }
+    if remedies.is_empty() {
+        return;
+    }
+    page.table(table);
+    for (cause, remedy) in remedies {
+        page.line([bold(cause), format!(": {remedy}").into()]);
+    }
     page.gap();
 }
 

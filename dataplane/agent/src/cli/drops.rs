@@ -91,7 +91,7 @@ fn head(page: &mut Page, report: &DropsReport, query: &DropQuery) {
     page.gap();
 }
 
-fn from(row: &DropRow) -> String {
+pub(super) fn from(row: &DropRow) -> String {
     let port = row.port.as_deref().unwrap_or("-");
     match &row.tunnel {
         Some(node) if port == "uplink" => format!("{node}, tunnel"),
@@ -99,7 +99,7 @@ fn from(row: &DropRow) -> String {
     }
 }
 
-fn to(row: &DropRow) -> String {
+pub(super) fn to(row: &DropRow) -> String {
     let port = row.to_port.as_deref().unwrap_or("-");
     match &row.tunnel {
         Some(node) if port == "uplink" && row.port.as_deref() != Some("uplink") => format!("{node}, tunnel"),
@@ -108,7 +108,7 @@ fn to(row: &DropRow) -> String {
 }
 
 /// One end: an address with or without port, or the MAC where the frame has none.
-fn end(address: &Option<String>, port: Option<u16>, mac: &Option<String>) -> String {
+pub(super) fn end(address: &Option<String>, port: Option<u16>, mac: &Option<String>) -> String {
     match (address, port) {
         (Some(address), Some(port)) => socket(address, port),
         (Some(address), None) => address.clone(),
@@ -117,7 +117,7 @@ fn end(address: &Option<String>, port: Option<u16>, mac: &Option<String>) -> Str
 }
 
 /// Sixteen bytes a line: offset, hexadecimal, and the letters among them.
-fn dump(hex: &str) -> Vec<String> {
+pub(super) fn dump(hex: &str) -> Vec<String> {
     let digits: Vec<char> = hex.chars().collect();
     let bytes: Vec<String> = digits.chunks(2).map(|pair| pair.iter().collect()).collect();
     let letter = |byte: &String| match u8::from_str_radix(byte, 16) {

@@ -5,6 +5,7 @@ mod client;
 mod counters;
 mod drops;
 mod flows;
+mod follow;
 mod page;
 mod policies;
 mod services;
@@ -93,7 +94,15 @@ fn act(cli: Cli) -> anyhow::Result<()> {
         Verb::Counters { all, output } => show(&agent, &Request::Counters, output.format, |report| {
             counters::page(&report, all)
         }),
-        Verb::Drops { query, verbose, output } => {
+        Verb::Drops {
+            query,
+            verbose,
+            follow: true,
+            output,
+        } => follow::run(&agent, args::drops(query), verbose, output.format),
+        Verb::Drops {
+            query, verbose, output, ..
+        } => {
             let query = args::drops(query);
             let page = |report| drops::page(&report, &query, verbose);
             show(&agent, &Request::Drops(query.clone()), output.format, page)
@@ -158,9 +167,15 @@ fn colour() -> bool {
 
 /// Writes to standard output; a reader who has seen enough is no error.
 fn print(text: &str) -> anyhow::Result<()> {
+    put(text).map(drop)
+}
+
+/// Writes to standard output; false when its reader has seen enough.
+fn put(text: &str) -> anyhow::Result<bool> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(err) if err.kind() != ErrorKind::BrokenPipe => bail!("cannot write to standard output: {err}"),
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(err) if err.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(err) => bail!("cannot write to standard output: {err}"),
     }
 }

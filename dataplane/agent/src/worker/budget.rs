@@ -18,7 +18,7 @@ const SLOW_NS: u64 = 6_000;
 const FIRST_COST_NS: u64 = 2_000;
 
 /// Time used for one port, on a scale on which all ports that keep asking advance together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Used(u64);
 
 impl Used {

@@ -111,16 +111,20 @@ impl Bench {
     fn round(&mut self) {
         self.now_ns += 1_000_000;
         let (resolve, _wanted) = crossbeam::channel::bounded(16);
-        let tokens: Tokens = PORTS.iter().map(|slot| u64::from(slot.0)).collect();
+        let mut tokens: Tokens = PORTS.iter().map(|slot| u64::from(slot.0)).collect();
         let mut out = Out::new(&mut self.queues, &self.counters, &self.crossing, 0, &resolve);
-        out.queues.begin_round(&tokens, &mut self.pools, &self.counters);
+        out.queues.begin_round(&mut tokens);
         let mut rx = Burst::new();
         for token in &tokens {
-            if out.queues.receive(*token, &mut self.pools, &mut rx, &self.ready) {
+            if out
+                .queues
+                .receive(*token, &mut self.pools, &mut rx, &self.ready, &self.counters)
+            {
                 self.engine
                     .process(&self.snapshot, self.now_ns, &mut self.pools, &mut rx, &mut out);
             }
         }
+        out.queues.end_round(&mut self.pools, &self.counters);
         self.engine.tick(&self.snapshot, self.now_ns, &mut self.pools, &mut out);
         out.queues.recycle(&mut self.pools);
     }

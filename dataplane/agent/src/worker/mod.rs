@@ -16,6 +16,7 @@ pub(crate) use egress::Crossing;
 use egress::Out;
 use idle::Idle;
 pub(crate) use idle::Polling;
+pub(crate) use queues::Losses;
 use queues::Queues;
 use sluice_engine::{Burst, Counters, Engine};
 use sluice_io::PacketIo;
@@ -37,6 +38,8 @@ pub(crate) enum Command {
     },
     /// Lets the port go: what is queued is sent, its queues are closed, then `done` hears of it.
     Remove { slot: PortSlot, done: Sender<()> },
+    /// Says what devices lost on the way to this worker's queues.
+    Losses { tell: Sender<Losses> },
     /// Ends.
     Stop,
 }
@@ -96,6 +99,7 @@ impl Worker {
                         // Nobody may be left who waits.
                         let _ = done.send(());
                     }
+                    Command::Losses { tell } => _ = tell.send(queues.losses()),
                     Command::Stop => return self.end(queues),
                 }
             }
@@ -113,11 +117,14 @@ impl Worker {
             counters.samples.set_now(now_ns);
             let mut work = 0usize;
             let mut out = Out::new(&mut queues, &counters, &self.crossing, self.index, &self.resolve);
-            out.queues.begin_round(&tokens, &mut self.pools, &counters);
+            out.queues.begin_round(&mut tokens);
             out.take_crossed(&mut self.pools, &mut work);
             let mut began_ns = self.clock.now_ns();
             for token in &tokens {
-                if !out.queues.may_receive(*token) || !out.queues.receive(*token, &mut self.pools, &mut rx, &self.ready)
+                if !out.queues.may_receive(*token)
+                    || !out
+                        .queues
+                        .receive(*token, &mut self.pools, &mut rx, &self.ready, &counters)
                 {
                     continue;
                 }
@@ -130,6 +137,7 @@ impl Worker {
                 out.queues.charge(*token, frames, ended_ns.saturating_sub(began_ns));
                 began_ns = ended_ns;
             }
+            out.queues.end_round(&mut self.pools, &counters);
             work += usize::from(out.queues.has_waiting());
             self.engine.tick(snapshot, now_ns, &mut self.pools, &mut out);
             work += out.queues.recycle(&mut self.pools);

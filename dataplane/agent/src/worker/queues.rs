@@ -5,10 +5,11 @@ use super::line::{Line, units};
 use super::pace::Pace;
 use crate::clock::{Clock, Now};
 use sluice_engine::{Burst, Counters, Frame};
-use sluice_io::PacketIo;
 use sluice_io::ready::{ReadySet, Tokens};
+use sluice_io::{PacketIo, Stats};
 use sluice_mem::Pools;
 use sluice_wire::{DropReason, PortSlot};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -41,7 +42,12 @@ pub(super) struct Queues<C = Clock> {
     receivers_ns: u64,
     /// For others to see: what a frame costs each port's receiver here.
     costs: Arc<[AtomicU32]>,
+    /// What queues that were closed had lost.
+    closed: Losses,
 }
+
+/// What devices counted, by port.
+pub(crate) type Losses = BTreeMap<PortSlot, Stats>;
 
 fn token(slot: PortSlot, queue: usize) -> u64 {
     (queue as u64) << 16 | u64::from(slot.0)
@@ -63,6 +69,7 @@ impl<C: Now> Queues<C> {
             round: 0,
             receivers_ns: 0,
             costs,
+            closed: Losses::new(),
         }
     }
 
@@ -120,14 +127,41 @@ impl<C: Now> Queues<C> {
             cost.store(0, Ordering::Relaxed);
         }
         for io in port.queues {
+            note(&mut self.closed, slot, &*io);
             close(io, ready, pools);
         }
     }
 
-    /// Begins a round in which these queues have something: decides whose turn it is, and sends what waits for receivers
-    /// that have time again.
-    pub(super) fn begin_round(&mut self, tokens: &Tokens, pools: &mut Pools, counters: &Counters) {
+    /// What the kernel lost on the way to these queues, also to those that were closed. Asks the kernel about each uplink queue.
+    pub(super) fn losses(&self) -> Losses {
+        let mut losses = self.closed.clone();
+        for slot in self.slots() {
+            let port = self.ports[slot.index()].as_ref();
+            for io in port.iter().flat_map(|port| &port.queues) {
+                note(&mut losses, slot, &**io);
+            }
+        }
+        losses
+    }
+
+    /// Begins a round in which these queues have something: decides whose turn it is. Who used least goes first.
+    pub(super) fn begin_round(&mut self, tokens: &mut Tokens) {
         self.round += 1;
+        for token in tokens.iter() {
+            if let Some(port) = self.ports.get_mut(slot_of(*token).index()).and_then(Option::as_mut) {
+                self.turns.ask(&mut port.used);
+            }
+        }
+        self.turns.begin();
+        tokens.sort_unstable_by_key(|token| {
+            let port = self.ports.get(slot_of(*token).index()).and_then(Option::as_ref);
+            port.map(|port| port.used)
+        });
+        self.receivers_ns = 0;
+    }
+
+    /// Ends a round: sends what waited for receivers that have time again, after what has come for others.
+    pub(super) fn end_round(&mut self, pools: &mut Pools, counters: &Counters) {
         let mut at = 0;
         while let Some(slot) = self.waiting.get(at).copied() {
             let round = self.round;
@@ -142,13 +176,6 @@ impl<C: Now> Queues<C> {
                 at += 1;
             }
         }
-        for token in tokens {
-            if let Some(port) = self.ports.get_mut(slot_of(*token).index()).and_then(Option::as_mut) {
-                self.turns.ask(&mut port.used);
-            }
-        }
-        self.turns.begin();
-        self.receivers_ns = 0;
     }
 
     /// Whether something still waits for a receiver's time, so that the worker must not sleep.
@@ -176,7 +203,14 @@ impl<C: Now> Queues<C> {
     }
 
     /// One burst from the queue with this token; false when there was nothing.
-    pub(super) fn receive(&mut self, token: u64, pools: &mut Pools, rx: &mut Burst, ready: &ReadySet) -> bool {
+    pub(super) fn receive(
+        &mut self,
+        token: u64,
+        pools: &mut Pools,
+        rx: &mut Burst,
+        ready: &ReadySet,
+        counters: &Counters,
+    ) -> bool {
         let index = (token >> 16) as usize;
         let Some(port) = self.port(slot_of(token)) else {
             return false;
@@ -186,6 +220,9 @@ impl<C: Now> Queues<C> {
             return false;
         };
         let got = io.receive(pools, rx, most);
+        if got.invalid > 0 {
+            counters.refuse_unusable(u64::from(got.invalid), slot_of(token));
+        }
         if got.frames == 0 && !io.alive() {
             // Its namespace or device is gone. A dead descriptor would be ready for ever; the port itself goes when control
             // notices.
@@ -355,6 +392,13 @@ fn send(
     }
 }
 
+fn note(losses: &mut Losses, slot: PortSlot, io: &dyn PacketIo) {
+    let stats = io.stats();
+    if stats.has_losses() {
+        *losses.entry(slot).or_default() += stats;
+    }
+}
+
 fn bytes(burst: &Burst) -> u64 {
     burst.iter().map(|f| f.buf.total_len() as u64).sum()
 }
@@ -367,5 +411,7 @@ fn close(io: Box<dyn PacketIo>, ready: &ReadySet, pools: &mut Pools) {
     io.close(pools);
 }
 
+#[cfg(test)]
+mod losses;
 #[cfg(test)]
 mod tests;

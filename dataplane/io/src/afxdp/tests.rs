@@ -456,6 +456,38 @@ fn an_interface_without_native_xdp_gets_the_generic_mode_and_keeps_it_over_a_res
 }
 
 #[test]
+fn what_a_socket_has_no_room_for_is_told_by_its_cause() {
+    const RING: u64 = 64;
+    let mut bench = Bench::new(Lake::of(2048, 1024), 1, RING as u32);
+    let far = raw(&bench.far, "peer0");
+    let flood = |frames: u64| {
+        (0..frames).for_each(|n| {
+            far.send(&steered(100, n as u8));
+        });
+    };
+    let (queue, pools) = (&mut bench.queues[0], &mut bench.pools);
+    assert!(!queue.stats().has_losses());
+    // Nobody takes any, so there is room for one ring; the kernel has chunks for two.
+    flood(RING + 10);
+    until("what did not fit", || {
+        (queue.stats().kernel_rx_full == 10).then_some(())
+    });
+    assert_eq!(queue.stats().kernel_rx_dropped, 0);
+    // All are taken, and nothing is given back in their place.
+    let mut burst = Burst::new();
+    while queue.receive(pools, &mut burst).frames > 0 {
+        burst.drain(..).for_each(|frame| pools.free(frame.buf));
+    }
+    flood(2 * RING);
+    until("what found no chunk", || {
+        (queue.stats().kernel_rx_dropped == RING).then_some(())
+    });
+    let stats = queue.stats();
+    assert_eq!((stats.kernel_fill_empty, stats.kernel_rx_full), (RING, 10), "{stats:?}");
+    bench.finish();
+}
+
+#[test]
 fn a_loop_allocates_nothing() {
     let mut bench = Bench::new(Lake::of(2048, 1024), 1, 64);
     let far = raw(&bench.far, "peer0");

@@ -125,9 +125,11 @@ impl World {
         self.queues.flush(&mut self.pools, &self.counters);
     }
 
+    /// Ends a round and begins the next.
     fn round(&mut self, asking: &[PortSlot]) {
-        let tokens = asking.iter().map(|slot| token(*slot, 0)).collect();
-        self.queues.begin_round(&tokens, &mut self.pools, &self.counters);
+        self.queues.end_round(&mut self.pools, &self.counters);
+        let mut tokens = asking.iter().map(|slot| token(*slot, 0)).collect();
+        self.queues.begin_round(&mut tokens);
     }
 
     /// Numbers of the frames that arrived behind a port since.
@@ -264,5 +266,22 @@ fn time_is_shared_by_what_ports_use_and_not_by_bursts() {
     let (flooder, quiet) = (bursts[0] * 900_000, bursts[1] * 30_000);
     assert_eq!(bursts[1], 2000, "who uses little is never kept waiting");
     assert!(flooder <= quiet + 1_200_000, "{flooder} {quiet}");
+    world.end();
+}
+
+#[test]
+fn who_used_least_goes_first() {
+    let mut world = World::new();
+    for slot in [FLOODER, QUIET] {
+        world.add(slot, Some(1_000));
+    }
+    world.round(&[FLOODER]);
+    world.queues.charge(token(FLOODER, 0), 64, 100_000);
+    world.round(&[FLOODER, QUIET]);
+    // The one that was silent is lifted to the floor, which the other is ahead of by its last burst.
+    world.queues.charge(token(QUIET, 0), 1, 10);
+    let mut tokens: Tokens = [token(FLOODER, 0), token(QUIET, 0)].into_iter().collect();
+    world.queues.begin_round(&mut tokens);
+    assert_eq!(tokens[..], [token(QUIET, 0), token(FLOODER, 0)]);
     world.end();
 }
