@@ -3,6 +3,7 @@
 mod cli;
 mod clock;
 mod config;
+mod cpus;
 mod host_ports;
 mod leaving;
 mod logging;

@@ -87,6 +87,10 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
     let publisher = Publisher::new(Snapshot::first(empty_parts()));
     let (resolve, wanted) = bounded(256);
     let (workers, crossing) = spawn(config, clock, &publisher, &shared, (&small, &large), &resolve)?;
+    let cpus: Vec<usize> = workers.iter().filter_map(|worker| worker.cpu).collect();
+    if let Err(err) = crate::cpus::leave_to_workers(&cpus) {
+        tracing::warn!(%err, "control threads cannot be kept off the workers' CPUs and may disturb them");
+    }
     let ports = Ports::new(workers, crossing);
     ports.hand_out(HOST, true, host_queues).map_err(anyhow::Error::msg)?;
     let plane = Arc::new(Plane {
