@@ -12,6 +12,8 @@ pub(crate) const LEAD_NS: u64 = 200_000;
 pub(crate) const ALLOWANCE_NS: i64 = 200_000;
 /// The same for a slow one: what comes for others meanwhile waits that long, and a conversation waits at every packet.
 pub(crate) const SLOW_ALLOWANCE_NS: i64 = 25_000;
+/// A slow one's part of the time while anybody else wants to be served: one in so many.
+pub(crate) const SLOW_SHARE: u64 = 4;
 /// A receiver is slow whose units cost more than this; usual is 1,500.
 const SLOW_NS: u64 = 6_000;
 /// First guess of what a unit costs its receiver.
@@ -60,37 +62,55 @@ impl Turns {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Allowance {
     left_ns: i64,
-    round: u64,
+    round: Round,
     cost: Cost,
+}
+
+/// A round of the worker, as far as allowances care.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Round {
+    /// Counts up.
+    pub(crate) number: u64,
+    /// When it began.
+    pub(crate) began_ns: u64,
+    /// Nothing asks to be received in it.
+    pub(crate) quiet: bool,
 }
 
 impl Default for Allowance {
     fn default() -> Self {
         Self {
             left_ns: ALLOWANCE_NS,
-            round: 0,
+            round: Round::default(),
             cost: Cost::guess(FIRST_COST_NS),
         }
     }
 }
 
 impl Allowance {
-    fn each_round_ns(&self) -> i64 {
-        if self.cost.ns() > SLOW_NS {
+    fn is_slow(&self) -> bool {
+        self.cost.ns() > SLOW_NS
+    }
+
+    fn most_ns(&self) -> i64 {
+        if self.is_slow() {
             SLOW_ALLOWANCE_NS
         } else {
             ALLOWANCE_NS
         }
     }
 
-    /// How many units may be written in round `round`; rounds count up.
-    pub(crate) fn units(&mut self, round: u64) -> usize {
-        let passed = i64::try_from(round.saturating_sub(self.round)).unwrap_or(i64::MAX);
+    /// How many units may be written in this round.
+    pub(crate) fn units(&mut self, round: Round) -> usize {
+        let passed = i64::try_from(round.number.saturating_sub(self.round.number)).unwrap_or(i64::MAX);
+        let time_ns = round.began_ns.saturating_sub(self.round.began_ns);
         self.round = round;
-        self.left_ns = self
-            .left_ns
-            .saturating_add(passed.saturating_mul(self.each_round_ns()))
-            .min(self.each_round_ns());
+        let gained = if self.is_slow() && !round.quiet {
+            i64::try_from(time_ns / SLOW_SHARE).unwrap_or(i64::MAX)
+        } else {
+            passed.saturating_mul(self.most_ns())
+        };
+        self.left_ns = self.left_ns.saturating_add(gained).min(self.most_ns());
         u64::try_from(self.left_ns).map_or(0, |left_ns| left_ns.div_ceil(self.cost.ns()) as usize)
     }
 
@@ -101,7 +121,7 @@ impl Allowance {
         };
         let most = (2 * units as u64)
             .saturating_mul(self.cost.ns())
-            .saturating_add(self.each_round_ns() as u64);
+            .saturating_add(self.most_ns() as u64);
         self.left_ns -= ns.min(most) as i64;
         self.cost.see(each);
     }
@@ -117,6 +137,16 @@ mod tests {
     use super::*;
     use proptest::collection::vec;
     use proptest::prelude::*;
+
+    /// Rounds that are so long that a slow receiver's share of each is its allowance.
+    fn round(number: u64) -> Round {
+        let began_ns = number * SLOW_SHARE * SLOW_ALLOWANCE_NS as u64;
+        Round {
+            number,
+            began_ns,
+            quiet: false,
+        }
+    }
 
     /// What a receiver of this cost gets of a round in the long run; about the border it may be either.
     fn allowed(cost: u64) -> u64 {
@@ -184,7 +214,7 @@ mod tests {
             let mut allowance = Allowance::default();
             let mut spent = 0u64;
             for round in 0..rounds {
-                let units = allowance.units(round).min(64);
+                let units = allowance.units(self::round(round)).min(64);
                 if units > 0 {
                     allowance.spend(units, units as u64 * cost);
                     spent += units as u64 * cost;
@@ -199,10 +229,34 @@ mod tests {
     }
 
     #[test]
+    fn a_slow_receiver_has_a_quarter_of_the_time_beside_others_and_nearly_all_alone() {
+        const COST_NS: u64 = 50_000;
+        for (quiet, least, most) in [(false, 3, 5), (true, 18, 20)] {
+            let mut allowance = Allowance::default();
+            let (mut now_ns, mut written) = (0, 0);
+            for number in 0..10_000u64 {
+                let began_ns = now_ns;
+                now_ns += 2_000;
+                for _ in 0..allowance.units(Round {
+                    number,
+                    began_ns,
+                    quiet,
+                }) {
+                    allowance.spend(1, COST_NS);
+                    now_ns += COST_NS;
+                    written += 1;
+                }
+            }
+            let of_twenty = written * COST_NS * 20 / now_ns;
+            assert!((least..=most).contains(&of_twenty), "{of_twenty} of 20, quiet {quiet}");
+        }
+    }
+
+    #[test]
     fn debts_are_bounded() {
         let mut allowance = Allowance::default();
         allowance.spend(1, 4_000_000);
-        assert!(allowance.units(1_000_000) > 0);
+        assert!(allowance.units(round(1_000_000)) > 0);
     }
 
     #[test]

@@ -113,7 +113,7 @@ impl Bench {
         let (resolve, _wanted) = crossbeam::channel::bounded(16);
         let mut tokens: Tokens = PORTS.iter().map(|slot| u64::from(slot.0)).collect();
         let mut out = Out::new(&mut self.queues, &self.counters, &self.crossing, 0, &resolve);
-        out.queues.begin_round(&mut tokens);
+        out.queues.begin_round(self.now_ns, &mut tokens);
         let mut rx = Burst::new();
         for token in &tokens {
             if out

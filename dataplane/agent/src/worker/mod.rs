@@ -117,7 +117,7 @@ impl Worker {
             counters.samples.set_now(now_ns);
             let mut work = 0usize;
             let mut out = Out::new(&mut queues, &counters, &self.crossing, self.index, &self.resolve);
-            out.queues.begin_round(&mut tokens);
+            out.queues.begin_round(now_ns, &mut tokens);
             out.take_crossed(&mut self.pools, &mut work);
             let mut began_ns = self.clock.now_ns();
             for token in &tokens {

@@ -1,6 +1,6 @@
 //! The queues a worker owns, by port slot, and whose turn it is to use the worker's time.
 
-use super::budget::{Turns, Used};
+use super::budget::{Round, Turns, Used};
 use super::line::{Line, units};
 use super::pace::Pace;
 use crate::clock::{Clock, Now};
@@ -37,7 +37,7 @@ pub(super) struct Queues<C = Clock> {
     waiting: Vec<PortSlot>,
     waiting_units: usize,
     turns: Turns,
-    round: u64,
+    round: Round,
     /// Time that receivers took since it was last asked for.
     receivers_ns: u64,
     /// For others to see: what a frame costs each port's receiver here.
@@ -66,7 +66,7 @@ impl<C: Now> Queues<C> {
             waiting: Vec::new(),
             waiting_units: 0,
             turns: Turns::default(),
-            round: 0,
+            round: Round::default(),
             receivers_ns: 0,
             costs,
             closed: Losses::new(),
@@ -145,8 +145,12 @@ impl<C: Now> Queues<C> {
     }
 
     /// Begins a round in which these queues have something: decides whose turn it is. Who used least goes first.
-    pub(super) fn begin_round(&mut self, tokens: &mut Tokens) {
-        self.round += 1;
+    pub(super) fn begin_round(&mut self, now_ns: u64, tokens: &mut Tokens) {
+        self.round = Round {
+            number: self.round.number + 1,
+            began_ns: now_ns,
+            quiet: tokens.is_empty(),
+        };
         for token in tokens.iter() {
             if let Some(port) = self.ports.get_mut(slot_of(*token).index()).and_then(Option::as_mut) {
                 self.turns.ask(&mut port.used);

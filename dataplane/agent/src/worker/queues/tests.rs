@@ -129,7 +129,7 @@ impl World {
     fn round(&mut self, asking: &[PortSlot]) {
         self.queues.end_round(&mut self.pools, &self.counters);
         let mut tokens = asking.iter().map(|slot| token(*slot, 0)).collect();
-        self.queues.begin_round(&mut tokens);
+        self.queues.begin_round(self.clock.now_ns(), &mut tokens);
     }
 
     /// Numbers of the frames that arrived behind a port since.
@@ -281,7 +281,7 @@ fn who_used_least_goes_first() {
     // The one that was silent is lifted to the floor, which the other is ahead of by its last burst.
     world.queues.charge(token(QUIET, 0), 1, 10);
     let mut tokens: Tokens = [token(FLOODER, 0), token(QUIET, 0)].into_iter().collect();
-    world.queues.begin_round(&mut tokens);
+    world.queues.begin_round(0, &mut tokens);
     assert_eq!(tokens[..], [token(QUIET, 0), token(FLOODER, 0)]);
     world.end();
 }
