@@ -475,7 +475,7 @@ fn what_a_socket_has_no_room_for_is_told_by_its_cause() {
     assert_eq!(queue.stats().kernel_rx_dropped, 0);
     // All are taken, and nothing is given back in their place.
     let mut burst = Burst::new();
-    while queue.receive(pools, &mut burst).frames > 0 {
+    while queue.receive(pools, &mut burst, sluice_wire::BURST).frames > 0 {
         burst.drain(..).for_each(|frame| pools.free(frame.buf));
     }
     flood(2 * RING);
