@@ -18,7 +18,7 @@ pub(crate) const UPLINK_SCOPE: Scope = Scope::port(1);
 pub(crate) const HOST_SCOPE: Scope = Scope::port(2);
 const FIRST_POD: usize = 2;
 /// Longest time a worker may take to let a port go.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A pod's interface, as it can be removed again.
 #[derive(Clone, Debug)]

@@ -33,7 +33,7 @@ fn with_greedy(connections: usize) -> Topology {
 fn open(from: &Place<'_>, to: IpAddr, first: u16, most: usize) -> usize {
     let answered = |port: &u16| {
         let socket = UdpSocket::bind(("0.0.0.0", *port)).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         socket.connect(SocketAddr::new(to, 7)).unwrap();
         let exchange = || {
             let sent = socket.send(b"more");
