@@ -8,12 +8,12 @@ use crate::engine::Context;
 use crate::{Egress, Engine, Frame};
 use arrayvec::ArrayVec;
 use sluice_mem::{Buf, Pools};
-use sluice_wire::{Coalescing, DropReason, Parsed, PortSlot, Tuple};
+use sluice_wire::{BURST, Coalescing, DropReason, Parsed, PortSlot, Tuple};
 
 /// Most that grow at a time (`MAX_GRO_SKBS`, net/core/gro.c).
 const MOST: usize = 8;
-/// Places of [`look_ahead`]: twice as many flows in a burst as it can have rarely share one.
-const PLACES: usize = 256;
+/// Places of [`look_ahead`], of which most stay empty.
+const PLACES: usize = 4 * BURST;
 
 /// The first packet of what may become a super-frame, with the payloads of those that followed.
 struct Open {
@@ -34,17 +34,20 @@ impl Merge {
     }
 }
 
-/// Marks the items behind which another one of the same flow comes. Who shares a place with another flow may be missed.
-pub(crate) fn look_ahead(items: &mut [Item]) {
+/// Marks the items behind which another one of the same flow comes, so that only those wait for it.
+pub(crate) fn look_ahead(items: &mut ArrayVec<Item, BURST>) {
     if items.len() < 2 {
         return;
     }
     let mut later = [0u32; PLACES];
     for item in items.iter_mut().rev() {
         let tag = (item.hash >> 32) as u32 | 1;
-        let place = &mut later[item.hash as usize % PLACES];
-        item.more = *place == tag;
-        *place = tag;
+        let mut at = item.hash as usize % PLACES;
+        while later[at] != 0 && later[at] != tag {
+            at = (at + 1) % PLACES;
+        }
+        item.more = later[at] == tag;
+        later[at] = tag;
     }
 }
 

@@ -334,6 +334,15 @@ fn what_differs_in_a_header_is_kept_apart() {
     }
     assert_eq!(with(true, L4::Tcp, |s| s.options = 1), 3, "an extension header");
     for v6 in [false, true] {
+        let mut packets = run(&plain(v6, L4::Tcp), 3);
+        packets.iter_mut().for_each(|s| s.options = 1);
+        assert_eq!(
+            gathered(&frames(&packets)).len(),
+            3,
+            "options, though all have the same"
+        );
+    }
+    for v6 in [false, true] {
         let tcp = |at, value| with_bytes(v6, L4::Tcp, At::L4(at), value);
         assert_eq!(tcp(7, 1), 3, "sequence");
         assert_eq!(tcp(11, 1), 3, "acknowledgment");
