@@ -278,7 +278,7 @@ fn with(v6: bool, l4: L4, change: impl Fn(&mut Sample)) -> usize {
     gathered(&frames(&packets)).len()
 }
 
-/// The same with bytes of the second frame, counted from its IP or transport header.
+/// The same with a byte of the second frame.
 fn with_bytes(v6: bool, l4: L4, at: At, value: u8) -> usize {
     let mut frames = frames(&run(&plain(v6, l4), 3));
     let p = ip(&frames[1]);
@@ -306,6 +306,8 @@ fn with_ip_checksum(frame: &[u8]) -> Vec<u8> {
     frame
 }
 
+/// Where a byte is, counted from the beginning of a header.
+#[derive(Clone, Copy)]
 enum At {
     Eth(usize),
     Ip(usize),
