@@ -299,10 +299,11 @@ fn dropped(ports: &Ports, worker: usize, sample: &DropSample, now_ns: u64) -> Dr
 }
 
 type Pick = fn(&Counters) -> &Volume;
-const VOLUMES: [(&str, Pick); 8] = [
+const VOLUMES: [(&str, Pick); 9] = [
     ("received", |c| &c.received),
     ("generated", |c| &c.generated),
     ("split", |c| &c.split),
+    ("merged", |c| &c.merged),
     ("sent", |c| &c.sent),
     ("to_host", |c| &c.to_host),
     ("answered", |c| &c.answered),

@@ -33,6 +33,8 @@ pub(crate) struct Item {
     pub(crate) ingress: Ingress,
     /// Takes the slow path even if its flow is known: it changes the connection's state, or needs an answer.
     pub(crate) special: bool,
+    /// Others of its flow come behind it in this burst.
+    pub(crate) more: bool,
     /// When it began to wait for a neighbour, if it did.
     pub(crate) held_since_ns: Option<u64>,
 }
@@ -147,6 +149,7 @@ impl Engine {
             place: None,
             ingress,
             special,
+            more: false,
             held_since_ns: None,
         })
     }

@@ -86,6 +86,8 @@ events! {
     connections_cut,
     /// Connections taken out before their time, so that another one found room.
     connections_evicted,
+    /// Super-frames made of packets that came one by one.
+    super_frames,
     /// Bursts that held at least one frame.
     bursts,
     /// Rounds of the worker's loop.
@@ -97,8 +99,8 @@ events! {
 }
 
 /// Everything one worker counts. Frames balance, and bytes do:
-/// received + generated + split = sent + to_host + answered + dropped + held, and for bytes
-/// received + generated + split + pushed = sent + to_host + answered + dropped + pulled + held.
+/// received + generated + split = sent + to_host + answered + dropped + held + merged, and for bytes
+/// received + generated + split + pushed = sent + to_host + answered + dropped + pulled + held + merged.
 /// Fragments that wait for their first are the node's, not a worker's: see [`crate::FragmentTable::held`].
 #[derive(Debug)]
 pub struct Counters {
@@ -108,6 +110,8 @@ pub struct Counters {
     pub generated: Volume,
     /// Additional frames (and header bytes) that cutting super-frames made.
     pub split: Volume,
+    /// Frames that became a part of one before them, and the header bytes that went with that.
+    pub merged: Volume,
     /// Accepted by pod ports and the uplink.
     pub sent: Volume,
     /// Accepted by the host's port.
@@ -155,6 +159,7 @@ impl Default for Counters {
             received: Volume::default(),
             generated: Volume::default(),
             split: Volume::default(),
+            merged: Volume::default(),
             sent: Volume::default(),
             to_host: Volume::default(),
             answered: Volume::default(),
@@ -230,7 +235,7 @@ impl Counters {
             let (f, b) = get(volume);
             sum = (sum.0 + f, sum.1 + b);
         }
-        for volume in [&self.sent, &self.to_host, &self.answered]
+        for volume in [&self.sent, &self.to_host, &self.answered, &self.merged]
             .into_iter()
             .chain(self.dropped.iter())
         {

@@ -76,9 +76,10 @@ impl Engine {
             rewrite::decrement_ttl(bytes, &item.parsed);
         }
         if cut {
+            self.close_flow(cx, pools, &item, action.way, out);
             self.deliver_in_fragments(cx, pools, item, action, mtu, out);
         } else {
-            self.deliver(cx, pools, item.frame, &item.parsed, action.way, action.tunnel_port, out);
+            self.gather(cx, pools, item, action, out);
         }
         Ok(())
     }
@@ -202,7 +203,7 @@ impl Engine {
             }
         };
         match frame.meta.gso {
-            Some(gso) if !takes(exit.caps, gso) => self.split(pools, frame, parsed, gso, exit, out),
+            Some(gso) if !takes(exit.caps, gso.kind) => self.split(pools, frame, parsed, gso, exit, out),
             _ => self.finish(pools, frame, parsed, exit, out),
         }
     }
@@ -303,8 +304,8 @@ pub(crate) fn packet_size(item: &Item) -> usize {
     }
 }
 
-fn takes(caps: Caps, gso: Gso) -> bool {
-    match gso.kind {
+pub(crate) fn takes(caps: Caps, kind: GsoKind) -> bool {
+    match kind {
         GsoKind::Tcp4 => caps.tso4,
         GsoKind::Tcp6 => caps.tso6,
         GsoKind::Udp => caps.uso,

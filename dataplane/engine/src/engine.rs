@@ -3,6 +3,7 @@
 use crate::cache::FlowCache;
 use crate::classify::{Classified, Item};
 use crate::held::Held;
+use crate::merge::{Merge, look_ahead};
 use crate::{Burst, Counters, Egress, Frame, Shared};
 use arrayvec::ArrayVec;
 use foldhash::quality::RandomState;
@@ -27,6 +28,7 @@ pub struct Engine {
     pub(crate) shared: Arc<Shared>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) held: Held,
+    pub(crate) merge: Merge,
     hasher: RandomState,
     random: u64,
     icmp_tokens: u32,
@@ -62,6 +64,7 @@ impl Engine {
             shared,
             counters,
             held: Held::default(),
+            merge: Merge::default(),
             hasher: RandomState::default(),
             random: config.seed | 1,
             icmp_tokens: ICMP_PER_TICK,
@@ -101,13 +104,14 @@ impl Engine {
             item.hash = self.hash(&item.key);
             self.cache.prefetch(item.hash);
         }
+        look_ahead(&mut items);
         for item in &mut items {
             item.place = self.cache.find(&item.key, item.hash);
             if let Some(record) = item.place.and_then(|place| self.cache.record_at(place)) {
                 self.shared.connections.prefetch(record);
             }
         }
-        // 3. Known flows are rewritten and leave before the others are thought about.
+        // 3. Known flows are rewritten, become super-frames where a port takes them, and leave before the others are thought about.
         for item in items.drain(..) {
             match self.look_up(cx, &item) {
                 Some(action) => {
@@ -118,6 +122,7 @@ impl Engine {
             }
         }
         // 4. Transmit the hits.
+        self.close_all(cx, pools, out);
         out.flush(pools);
         // 5. Unknown flows: spoofing, service, egress policy, route, ingress policy; decided once for the connection.
         for mut item in misses.drain(..) {
@@ -126,10 +131,15 @@ impl Engine {
             item.place = self.cache.find(&item.key, item.hash);
             match self.look_up(cx, &item) {
                 Some(action) => self.apply(cx, pools, item, &action, out),
-                None => self.slow(cx, pools, item, out),
+                None => {
+                    // What it sends may belong to any flow.
+                    self.close_all(cx, pools, out);
+                    self.slow(cx, pools, item, out);
+                }
             }
         }
         // 6. Transmit the rest.
+        self.close_all(cx, pools, out);
         out.flush(pools);
     }
 
@@ -147,6 +157,7 @@ impl Engine {
         let cx = self.context(snapshot, now_ns);
         self.counters.samples.set_now(now_ns);
         self.retry_held(cx, pools, out);
+        self.close_all(cx, pools, out);
         self.expire_fragments(cx, pools);
         self.sweep(now_ns);
         out.flush(pools);

@@ -19,6 +19,7 @@ mod held;
 mod icmp_error;
 mod limits;
 mod look_up;
+mod merge;
 mod path_mtu;
 mod reach;
 mod samples;

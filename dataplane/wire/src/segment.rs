@@ -5,7 +5,7 @@ use crate::checksum::{self, Sum};
 use crate::{DropReason, Gso, GsoKind, Kind, Parsed, tcp_flags};
 
 /// Smallest TCP segment that a Linux sender makes (`TCP_MIN_GSO_SIZE`, include/net/tcp.h): 48 bytes less 40 of options.
-const TCP_SMALLEST: u16 = 8;
+pub(crate) const TCP_SMALLEST: u16 = 8;
 /// Most datagrams in a UDP super-frame (`UDP_MAX_SEGMENTS`, include/linux/udp.h).
 const UDP_MOST: usize = 128;
 

@@ -18,6 +18,7 @@ mod hashes;
 mod host_corners;
 mod icmp;
 mod limits;
+mod merging;
 mod neighbours;
 mod no_allocation;
 mod outside;

@@ -2,6 +2,7 @@
 
 use super::bench::{Bench, frame, wrapped};
 use super::packet::{ACK, Packet, SYN};
+use super::super_frames::{long, pieces};
 use super::world::{A, B, GATEWAY_MAC, NODE, OUTSIDE, REMOTE, ROUTER_MAC, SERVICE, UPLINK, UPLINK_MAC, World, egress};
 use crate::{Burst, Egress, Frame};
 use sluice_mem::Pools;
@@ -21,11 +22,11 @@ impl Egress for Sink {
     fn resolve(&mut self, _: Addr) {}
 }
 
-/// Sends a burst of 64 of these, and says how many frames left and how often memory was asked for.
-fn measure(bench: &mut Bench, meta: Meta, bytes: &[u8]) -> (u64, u64) {
+/// Sends a burst of these, and says how many frames left and how often memory was asked for.
+fn measure(bench: &mut Bench, meta: Meta, frames: &[Vec<u8>]) -> (u64, u64) {
     let w = &mut bench.workers[0];
-    let count = if bytes.len() > 1700 { 4 } else { 64 };
-    let mut rx: Burst = (0..count).map(|_| frame(&mut w.pools, meta, bytes)).collect();
+    let count = frames.len();
+    let mut rx: Burst = frames.iter().map(|bytes| frame(&mut w.pools, meta, bytes)).collect();
     let mut out = Sink(0);
     let hits = w.engine.counters().events.cache_hits.get();
     let snapshot = &bench.snapshot;
@@ -80,8 +81,10 @@ fn steady_state_burst_allocates_nothing() {
             // A new second, in which samples of what is dropped are due again.
             bench.now_ns += 1 << 30;
             let samples = bench.counters().samples.all().len();
-            let balance = measure_balanced(&mut bench, Meta::from_port(port), &bytes);
-            assert_eq!(balance, (left, 0), "{what}");
+            let merged = bench.counters().merged.get().0;
+            let (sent, allocations) = measure_balanced(&mut bench, Meta::from_port(port), &vec![bytes; 64]);
+            let merged = bench.counters().merged.get().0 - merged;
+            assert_eq!((sent + merged, allocations), (left, 0), "{what}");
             let taken = bench.counters().samples.all().len() - samples;
             assert_eq!(taken > 0, left == 0, "{what}: {taken} samples");
         }
@@ -105,14 +108,26 @@ fn cutting_super_frames_into_the_tunnel_allocates_nothing() {
         ..Meta::from_port(A.slot)
     };
     bench.burst(0, &[(meta, &bytes)]);
-    assert_eq!(measure_balanced(&mut bench, meta, &bytes), (36, 0));
+    assert_eq!(measure_balanced(&mut bench, meta, &vec![bytes; 4]), (36, 0));
+}
+
+#[test]
+fn gathering_super_frames_allocates_nothing() {
+    let mut bench = Bench::new();
+    let flows = [1, 2].map(|sport| long((A.addr(true), 80), false, 32 * 1300).from((REMOTE.addr(true), sport)));
+    for flow in &flows {
+        bench.tunnel_sends(&flow.clone().with(vec![1]));
+    }
+    let [a, b] = flows.map(|flow| pieces(&flow, 1300));
+    let frames: Vec<_> = a.iter().zip(&b).flat_map(|(a, b)| [wrapped(a), wrapped(b)]).collect();
+    assert_eq!(measure_balanced(&mut bench, Meta::from_port(UPLINK), &frames), (2, 0));
 }
 
 /// [`Sink`] does not count what it takes; what it took is counted afterwards.
-fn measure_balanced(bench: &mut Bench, meta: Meta, bytes: &[u8]) -> (u64, u64) {
+fn measure_balanced(bench: &mut Bench, meta: Meta, frames: &[Vec<u8>]) -> (u64, u64) {
     let before = bench.counters().imbalance();
     assert_eq!(before, (0, 0));
-    let result = measure(bench, meta, bytes);
+    let result = measure(bench, meta, frames);
     let (frames, missing) = bench.counters().imbalance();
     assert_eq!(
         frames,

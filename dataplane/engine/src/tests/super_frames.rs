@@ -6,7 +6,7 @@ use super::world::{A, B, GATEWAY_MAC, NODE, OUTSIDE, REMOTE, ROUTER_MAC, SERVICE
 use sluice_wire::{Checksum, DropReason, Gso, GsoKind, Meta};
 
 /// The frame as a pod's kernel gives it: only the pseudo-header's sum is in the checksum field.
-fn partial(packet: &Packet, gso: Option<u16>) -> (Meta, Vec<u8>) {
+pub(super) fn partial(packet: &Packet, gso: Option<u16>) -> (Meta, Vec<u8>) {
     let mut frame = packet.clone().between(A.mac, GATEWAY_MAC).frame();
     let l4 = if packet.is_v4() { 34 } else { 54 };
     let offset = if packet.l4 == L4::Udp { 6 } else { 16 };
@@ -50,7 +50,7 @@ fn send(bench: &mut Bench, packet: &Packet, gso: Option<u16>) -> Vec<Sent> {
     bench.burst(0, &[(meta, &frame)])
 }
 
-fn long(dst: (sluice_wire::Addr, u16), tcp: bool, len: usize) -> Packet {
+pub(super) fn long(dst: (sluice_wire::Addr, u16), tcp: bool, len: usize) -> Packet {
     let src = (A.addr(dst.0.is_v4()), 40010);
     let packet = if tcp {
         Packet::tcp(src, dst, ACK)
@@ -61,7 +61,7 @@ fn long(dst: (sluice_wire::Addr, u16), tcp: bool, len: usize) -> Packet {
 }
 
 /// The packets that a long one stands for.
-fn pieces(whole: &Packet, size: usize) -> Vec<Packet> {
+pub(super) fn pieces(whole: &Packet, size: usize) -> Vec<Packet> {
     let cut = |(i, part): (usize, &[u8])| {
         let mut piece = whole.clone().with(part.to_vec());
         if let L4::Tcp { seq, .. } = &mut piece.l4 {

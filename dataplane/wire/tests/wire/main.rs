@@ -2,6 +2,7 @@
 
 mod answers;
 mod checksum;
+mod coalesce;
 mod drop_reasons;
 mod fragments;
 mod glance;

@@ -144,6 +144,8 @@ fn iperf3_through_a_cluster_ip_never_stalls() {
             total(&node, "split_frames") > 1000,
             "super-frames were cut for the wire"
         );
+        let node = lab.node("node-b").unwrap();
+        assert!(total(&node, "merged_frames") > 1000, "and made of what came over it");
         for node in ["node-a", "node-b"] {
             crate::balance::balanced(lab, &lab.node(node).unwrap());
         }

@@ -38,6 +38,7 @@ mod shares;
 mod soak;
 mod spoofing;
 mod stop;
+mod super_frames;
 mod tcp;
 mod traceroute;
 mod uplink;
