@@ -194,7 +194,7 @@ fn typed<T: DeserializeOwned>(fields: Map<String, Value>, verb: &str) -> Result<
         } else {
             format!("field `{}`: ", short(&path))
         };
-        format!("{verb}: {place}{}", err.inner())
+        format!("{verb}: {place}{}", both_ends(&err.inner().to_string()))
     })
 }
 
@@ -215,10 +215,29 @@ fn short(text: &str) -> String {
     }
 }
 
+/// The same of an error that quotes what was sent: how it ends says what was wanted.
+fn both_ends(text: &str) -> String {
+    const MOST: usize = 240;
+    let count = text.chars().count();
+    if count <= MOST {
+        return text.into();
+    }
+    let (first, last) = (text.chars().take(MOST / 2), text.chars().skip(count - MOST / 2));
+    first.chain(['…']).chain(last).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn an_error_about_a_long_value_says_what_was_wanted_and_not_all_of_it() {
+        let line = format!(r#"{{"verb": "flows", "port": "{}"}}"#, "\u{7f}".repeat(5000));
+        let said = Request::parse(line.as_bytes()).unwrap_err();
+        assert!(said.starts_with("flows: field `port`: invalid type: string"), "{said}");
+        assert!(said.ends_with("expected u16") && said.len() < 1000, "{said}");
+    }
 
     #[test]
     fn what_is_written_is_read_back() {
