@@ -62,7 +62,7 @@ pub(crate) fn run(world: &World, point: &Point, amount: &Amount, seed: u64) -> R
         ..Figures::default()
     };
     let connections = point.connections(amount);
-    let cache = AGENT_FLOWS.max(4 * (point.flows as usize).div_ceil(point.workers as usize));
+    let cache = AGENT_FLOWS.max(4 * point.entries() as usize / point.workers as usize);
     let mut node = Node::new(world, point.workers, connections + connections / 8, cache, seed)?;
     let mut random = fastrand::Rng::with_seed(seed);
     let mut parts = Vec::new();

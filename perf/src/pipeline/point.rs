@@ -85,6 +85,11 @@ impl Point {
         self.flows + fresh
     }
 
+    /// What caches have to remember: an entry for each direction in which packets come.
+    pub(crate) fn entries(&self) -> u32 {
+        self.flows * if self.case == Case::ServiceReply { 2 } else { 1 }
+    }
+
     /// What it has in common with points that differ in flows only, for people.
     pub(crate) fn group(&self) -> String {
         let mut text = format!(
