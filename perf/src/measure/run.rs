@@ -42,6 +42,8 @@ pub(crate) struct Figures {
     pub(crate) hit_rate: f64,
     /// Changes of configuration that were published meanwhile.
     pub(crate) changes: u64,
+    /// Packets whose entry had to be renewed for that.
+    pub(crate) renewed: u64,
 }
 
 /// Entries of a worker's cache that the agent has unless told otherwise (`memory.flows`).
@@ -112,6 +114,7 @@ pub(crate) fn run(world: &World, point: &Point, amount: &Amount, seed: u64) -> R
         figures.ns += each(elapsed.cpu_ns);
         figures.wall_ns += each(elapsed.wall_ns);
         figures.cycles += each(elapsed.cycles);
+        figures.renewed += counted.renewed;
         hits = (hits.0 + counted.hits, hits.1 + counted.received);
     }
     figures.hit_rate = hits.0 as f64 / hits.1 as f64;

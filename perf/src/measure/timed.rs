@@ -26,17 +26,23 @@ pub(super) fn timed(
     point: &Point,
 ) -> Result<(Vec<(Counted, Elapsed)>, u64)> {
     let over = AtomicBool::new(false);
-    let start = Barrier::new(work.len());
     let alone = work.len() == 1;
+    let churns = point.churn > 0;
+    let start = Barrier::new(work.len() + usize::from(churns));
     let each = |n: usize, (worker, feed, packets): (&mut Worker, &mut Feed, usize)| {
-        if !alone {
-            pin(n)?;
-        }
+        let pinned = if alone { Ok(()) } else { pin(n) };
+        // Whatever became of that, the others wait.
         start.wait();
+        pinned?;
         one(worker, feed, packets, point)
     };
     let (results, changes) = std::thread::scope(|scope| {
-        let churn = (point.churn > 0).then(|| scope.spawn(|| publish(publisher, world, point.churn, &over)));
+        let churn = churns.then(|| {
+            scope.spawn(|| {
+                start.wait();
+                publish(publisher, world, point.churn, &over)
+            })
+        });
         let results: Vec<Result<_>> = if alone {
             work.into_iter().map(|part| each(0, part)).collect()
         } else {

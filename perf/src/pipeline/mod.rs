@@ -33,7 +33,7 @@ pub(crate) fn command(options: &Options) -> Result<()> {
         plan,
         series: points.into_iter().zip(series).collect(),
     };
-    if !options.quick {
+    if options.goals {
         summary::write("pipeline/", results.summary())?;
     }
     match options.output {

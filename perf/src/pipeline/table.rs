@@ -8,7 +8,7 @@ use crate::report::{Paint, bar, exact};
 use std::fmt::Write;
 
 /// Columns of a bar.
-const BAR: usize = 20;
+const BAR: usize = 16;
 
 impl Results {
     /// Everything on a page; with colour on a terminal.
@@ -86,7 +86,7 @@ impl Results {
                 short(ns.median),
                 short(ns.low),
                 short(ns.high),
-                paint.faint("received and freed only, within the above")
+                paint.faint("received and freed only")
             );
         }
         text
@@ -102,17 +102,19 @@ impl Results {
         let mut flows: Vec<u32> = self.series.iter().map(|(point, _)| point.flows).collect();
         flows.sort_unstable();
         flows.dedup();
-        for flows in flows {
-            let same = self.series.iter().filter(|(point, _)| point.flows == flows);
+        let load = |flows: &u32| {
+            let same = self.series.iter().filter(|(point, _)| point.flows == *flows);
             let runs: Vec<Figures> = same.flat_map(|(_, runs)| runs.iter().copied()).collect();
-            let load = spread(&runs, |run| run.load_ns);
-            let _ = write!(
-                text,
-                "; random loads of {} x 128 B {:.1} ns",
-                exact(flows.into()),
-                load.median
-            );
-        }
+            format!("{:.1}", spread(&runs, |run| run.load_ns).median)
+        };
+        let loads: Vec<String> = flows.iter().map(load).collect();
+        let flows: Vec<String> = flows.iter().map(|n| exact((*n).into())).collect();
+        let _ = write!(
+            text,
+            "\nrandom loads of 128 bytes a flow, {} flows: {} ns",
+            flows.join(" / "),
+            loads.join(" / ")
+        );
         let waiting = 1.0 - spread(&all, |run| run.ns / run.wall_ns).median;
         if waiting > 0.02 {
             let _ = write!(
