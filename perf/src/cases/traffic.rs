@@ -58,7 +58,7 @@ impl Traffic {
     pub(crate) fn open(&self, flow: u32, bytes: usize) -> Arriving {
         let packet = self.opening(flow, bytes);
         match self.case {
-            Case::VxlanIn => self.from_tunnel(self.client(flow), packet),
+            Case::VxlanIn => self.wrapped_by(self.client(flow), packet),
             Case::NodePort => Arriving {
                 port: UPLINK,
                 bytes: Udp {
@@ -88,8 +88,8 @@ impl Traffic {
             ..self.opening(flow, bytes)
         };
         match self.case {
-            Case::PodToPod | Case::VxlanIn => Some(self.to_pod(self.server(flow), packet)),
-            Case::VxlanOut => Some(self.into_tunnel(flow % ENDPOINTS, packet, sent)),
+            Case::PodToPod | Case::VxlanIn => Some(self.at_pod(self.server(flow), packet)),
+            Case::VxlanOut => Some(self.wrapped_for(flow % ENDPOINTS, packet, sent)),
             Case::ServiceOut | Case::ServiceReply | Case::FirstPacket | Case::NodePort => {
                 let endpoint = self.endpoint(flow, sent)?;
                 let src = match self.case {
@@ -97,14 +97,14 @@ impl Traffic {
                     _ => packet.src,
                 };
                 let dst = (self.world.family.remote(endpoint), POD_PORT);
-                Some(self.into_tunnel(endpoint, Udp { src, dst, ..packet }, sent))
+                Some(self.wrapped_for(endpoint, Udp { src, dst, ..packet }, sent))
             }
         }
     }
 
     /// The answer of the endpoint that serves the flow.
     pub(crate) fn reply(&self, flow: u32, endpoint: u32, bytes: usize) -> Arriving {
-        self.from_tunnel(endpoint, self.answer(flow, endpoint, bytes))
+        self.wrapped_by(endpoint, self.answer(flow, endpoint, bytes))
     }
 
     /// What must become of it.
@@ -115,7 +115,7 @@ impl Traffic {
             src: (service, SERVICE_PORT),
             ..self.answer(flow, endpoint, bytes)
         };
-        self.to_pod(self.client(flow), packet)
+        self.at_pod(self.client(flow), packet)
     }
 
     /// The endpoint to which the flow's packet was sent, if it is one of the service's.
@@ -175,7 +175,7 @@ impl Traffic {
         }
     }
 
-    fn to_pod(&self, pod: u32, packet: Udp) -> Leaving {
+    fn at_pod(&self, pod: u32, packet: Udp) -> Leaving {
         let macs = (GATEWAY_MAC, pod_mac(pod));
         Leaving {
             port: pod_slot(pod),
@@ -184,7 +184,7 @@ impl Traffic {
     }
 
     /// As the node of this remote pod sends it.
-    fn from_tunnel(&self, remote: u32, packet: Udp) -> Arriving {
+    fn wrapped_by(&self, remote: u32, packet: Udp) -> Arriving {
         let (family, node) = (self.world.family, node_of(remote));
         let outer = Outer {
             macs: (ROUTER_MAC, UPLINK_MAC),
@@ -201,7 +201,7 @@ impl Traffic {
     }
 
     /// As this node sends it to the node of this remote pod; `like` has the identification of the outer header.
-    fn into_tunnel(&self, remote: u32, packet: Udp, like: &Leaving) -> Leaving {
+    fn wrapped_for(&self, remote: u32, packet: Udp, like: &Leaving) -> Leaving {
         let (family, node) = (self.world.family, node_of(remote));
         let id = like.bytes.get(18..20).map_or(0, |b| u16::from_be_bytes([b[0], b[1]]));
         let outer = Outer {

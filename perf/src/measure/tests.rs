@@ -1,7 +1,10 @@
 //! The correctness twins of the benchmarks: the same packets, counted to the last frame; and that a run which is not what it is said to
 //! be is an error.
 
+use super::egress::Freeing;
 use super::feed::Feed;
+use super::node::{Counted, Node};
+use super::timed::check;
 use super::{Amount, run};
 use crate::cases::{Arriving, Case};
 use crate::pipeline::point::{FrameSize, Point};
@@ -119,6 +122,55 @@ fn a_run_whose_packets_go_elsewhere_is_an_error() {
         format!("{err:#}").contains("wrong packet") || format!("{err:#}").contains("dropped"),
         "{err:#}"
     );
+}
+
+#[test]
+fn books_that_are_wrong_are_an_error() {
+    let known = point(Case::ServiceOut, Family::V4);
+    let new = point(Case::FirstPacket, Family::V4);
+    let world = World::new(known.traffic(&AMOUNT).world);
+    let node = Node::new(&world, 1, 16, 64, 1).unwrap();
+    let right = Freeing { frames: 1000, bytes: 0 };
+    let hits = Counted {
+        received: 1000,
+        hits: 1000,
+        ..Counted::default()
+    };
+    let created = Counted {
+        received: 1000,
+        misses: 1000,
+        created: 1000,
+        ..Counted::default()
+    };
+    let judge = |point: &Point, out: &Freeing, counted: &Counted| check(&node.workers[0], point, 1000, out, counted);
+    judge(&known, &right, &hits).unwrap();
+    judge(&new, &right, &created).unwrap();
+    let lost = Freeing { frames: 999, bytes: 0 };
+    judge(&known, &lost, &hits).unwrap_err();
+    judge(&new, &right, &hits).unwrap_err();
+    judge(&known, &right, &created).unwrap_err();
+    for wrong in [
+        Counted { received: 999, ..hits },
+        Counted { hits: 999, ..hits },
+        Counted { created: 1, ..hits },
+        Counted {
+            decided_again: 1,
+            ..hits
+        },
+        Counted {
+            hits: 980,
+            misses: 20,
+            ..hits
+        },
+        Counted {
+            created: 999,
+            ..created
+        },
+    ] {
+        let point = if wrong.created > 1 { &new } else { &known };
+        judge(point, &right, &wrong).unwrap_err();
+    }
+    node.close().unwrap();
 }
 
 #[test]

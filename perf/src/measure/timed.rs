@@ -79,7 +79,7 @@ fn one(worker: &mut Worker, feed: &mut Feed, packets: usize, point: &Point) -> R
 }
 
 /// Whether the run was what it is said to be.
-fn check(worker: &Worker, point: &Point, packets: u64, out: &Freeing, counted: &Counted) -> Result<()> {
+pub(super) fn check(worker: &Worker, point: &Point, packets: u64, out: &Freeing, counted: &Counted) -> Result<()> {
     let dropped = worker.dropped();
     ensure!(dropped.is_empty(), "frames were dropped: {dropped:?}");
     ensure!(

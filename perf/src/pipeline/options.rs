@@ -43,6 +43,9 @@ pub(crate) struct Options {
     /// Runs of each point; with fewer than six nothing is called different [default: 10]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) runs: Option<u32>,
+    /// Packets of a run, at least one for each flow; of first-packet, connections it begins [default: 1048576; of first-packet 262144]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
+    pub(crate) packets: Option<u32>,
     /// Of all orders: those of runs and of packets
     #[arg(long, value_name = "N", default_value = "1")]
     pub(crate) seed: u64,
@@ -84,8 +87,8 @@ impl Options {
         Plan {
             runs: self.runs.unwrap_or(runs),
             seed: self.seed,
-            packets,
-            fresh,
+            packets: self.packets.map_or(packets, |n| n as usize),
+            fresh: self.packets.map_or(fresh, |n| n.min(4_000_000)),
         }
     }
 
