@@ -3,6 +3,7 @@
 mod egress;
 mod feed;
 mod node;
+mod prepare;
 mod run;
 pub(crate) mod speed;
 #[cfg(test)]

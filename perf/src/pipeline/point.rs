@@ -93,19 +93,15 @@ impl Point {
     /// What it has in common with points that differ in flows only, for people.
     pub(crate) fn group(&self) -> String {
         let mut text = format!(
-            "{}, {}, {}, {} worker{}",
+            "{}, {}, {}, {}",
             self.case.steps(),
             self.size,
             self.family.name(),
-            self.workers,
-            if self.workers == 1 { "" } else { "s" }
+            many(self.workers, "worker", "workers")
         );
         if self.services != 1 || self.policies != 1 {
-            text += &format!(
-                ", {} services, {} policies",
-                exact(self.services.into()),
-                exact(self.policies.into())
-            );
+            let services = many(self.services, "service", "services");
+            text += &format!(", {services}, {}", many(self.policies, "policy", "policies"));
         }
         if self.churn > 0 {
             text += &format!(", {} changes/s", exact(self.churn.into()));
@@ -140,4 +136,8 @@ impl fmt::Display for Point {
         }
         Ok(())
     }
+}
+
+fn many(count: u32, one: &str, more: &str) -> String {
+    format!("{} {}", exact(count.into()), if count == 1 { one } else { more })
 }

@@ -29,7 +29,7 @@ impl Results {
             let real = if compared.real { "" } else { ", no more than chance" };
             let _ = writeln!(
                 page,
-                "{}: {:.2} ({:.2} .. {:.2}{real}); goal {} {}",
+                "{}: {:.3} ({:.2} .. {:.2}{real}); goal {} {}",
                 compared.goal.text, compared.value, compared.low, compared.high, compared.goal.goal, verdict
             );
         }
