@@ -6,7 +6,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test build prepare format lint tests rules unit-test lab-test test-fault test-floor neighbours soak fuzz miri vm-test programs deny
+.PHONY: help demo test build prepare format lint tests rules unit-test lab-test test-fault test-floor neighbours soak bench fuzz miri vm-test programs deny
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,6 +67,12 @@ neighbours: ## Only what a neighbour of floods and of a slow pod feels: times of
 
 soak: programs ## Everything at once for MINUTES (10): traffic of all kinds, churn, agents that stop and die
 	SLUICE_SOAK_SECONDS=$$(($(or $(MINUTES),10) * 60)) $(CARGO) test --locked -p sluice-lab --test e2e -- --nocapture soak
+
+# What is compared takes turns in one program, so figures of one run may be compared, whatever else the machine does.
+bench: ## Measure what a packet costs where goals are set, in minutes, and write target/perf/summary.json; wants an idle machine
+	@tests/prepare.sh build
+	$(CARGO) build --release --locked -p sluice-perf
+	@$(TARGET)/release/sluice-perf pipeline --goals --runs 10
 
 fuzz: ## Fuzz all targets for MINUTES (60) together, JOBS (2) at a time; TARGETS names some of them
 	@fuzz/run.sh $(or $(MINUTES),60)

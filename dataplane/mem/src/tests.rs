@@ -142,3 +142,16 @@ fn frames_travel_between_threads_and_come_home() {
     });
     assert_eq!((small.home(), large.home()), (512, 4));
 }
+
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[test]
+fn the_time_stamp_counter_goes_on_and_never_back() {
+    let began = crate::cycles();
+    let mut last = began;
+    for _ in 0..1000 {
+        let now = crate::cycles();
+        assert!(now >= last);
+        last = now;
+    }
+    assert!(last > began);
+}

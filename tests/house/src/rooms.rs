@@ -158,14 +158,21 @@ const fn room(package: &'static str, inside: &'static [&'static str], outside: O
     }
 }
 
-/// What contradicts the table `rooms`, one line each; empty if nothing does. `perf` crates may depend on anything.
+/// The benchmarks: they may depend on anything, and nothing on them, not even for tests.
+pub const PERF: &str = "sluice-perf";
+
+/// What contradicts the table `rooms`, one line each; empty if nothing does.
 pub fn violations(metadata: &Metadata, rooms: &[Room]) -> Vec<String> {
     let mut found = Vec::new();
     let members: BTreeSet<&str> = metadata.workspace_packages().iter().map(|p| p.name.as_str()).collect();
     for package in metadata.workspace_packages() {
         let name = package.name.as_str();
-        if name.starts_with("sluice-perf") {
+        if name == PERF {
             continue;
+        }
+        let mut others = package.dependencies.iter().filter(|d| d.kind != DependencyKind::Normal);
+        if others.any(|d| d.name == PERF) {
+            found.push(format!("{name} must not depend on {PERF}, not even for tests"));
         }
         let Some(room) = rooms.iter().find(|room| room.package == name) else {
             found.push(format!(
@@ -263,6 +270,8 @@ mod tests {
         ] {
             assert!(!inside(a).contains(&b) && !inside(b).contains(&a), "{a} and {b}");
         }
-        assert!(ROOMS.iter().all(|room| !room.inside.contains(&"sluice-lab")));
+        for last in ["sluice-lab", PERF] {
+            assert!(ROOMS.iter().all(|room| !room.inside.contains(&last)), "{last}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The rules of the house, held against the workspace as it is.
 
-use cargo_metadata::{Metadata, MetadataCommand};
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 use sluice_house::{rooms, sources, spec};
 use std::fs;
 use std::path::PathBuf;
@@ -73,6 +73,32 @@ fn the_check_of_dependencies_can_fail() {
         found.iter().any(|line| line.starts_with("sluice-wire has no line")),
         "{found:?}"
     );
+}
+
+#[test]
+fn nothing_may_depend_on_the_benchmarks_not_even_a_test() {
+    for kind in [
+        DependencyKind::Normal,
+        DependencyKind::Development,
+        DependencyKind::Build,
+    ] {
+        let mut spoilt = metadata().clone();
+        let perf = spoilt
+            .packages
+            .iter()
+            .find(|p| p.name == rooms::PERF)
+            .expect("perf is a member");
+        let mut dependency = perf.dependencies[0].clone();
+        (dependency.name, dependency.kind) = (rooms::PERF.into(), kind);
+        let engine = spoilt.packages.iter_mut().find(|p| p.name == "sluice-engine");
+        engine.unwrap().dependencies.push(dependency);
+        let found = rooms::violations(&spoilt, rooms::ROOMS);
+        assert_eq!(found.len(), 1, "{kind:?}: {found:?}");
+        assert!(
+            found[0].starts_with("sluice-engine must not depend on sluice-perf"),
+            "{found:?}"
+        );
+    }
 }
 
 #[test]

@@ -1,0 +1,14 @@
+//! Decides how a run is measured, and whether its figures count: a run whose frames or counters are not exactly as they must be is an error.
+
+mod egress;
+mod feed;
+mod node;
+mod prepare;
+mod run;
+pub(crate) mod speed;
+#[cfg(test)]
+mod tests;
+mod time;
+mod timed;
+
+pub(crate) use run::{Amount, Figures, run};
