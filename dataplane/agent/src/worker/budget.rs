@@ -15,7 +15,7 @@ pub(crate) const SLOW_ALLOWANCE_NS: i64 = 25_000;
 /// A slow one's part of the time while anybody else wants to be served: one in so many.
 pub(crate) const SLOW_SHARE: u64 = 4;
 /// A receiver is slow whose units cost more than this; usual is 1,500.
-const SLOW_NS: u64 = 6_000;
+const SLOW_NS: u64 = 12_000;
 /// First guess of what a unit costs its receiver.
 const FIRST_COST_NS: u64 = 2_000;
 
@@ -210,7 +210,7 @@ mod tests {
 
         /// Over any run of rounds a port gets its allowance for each, and at most one write more.
         #[test]
-        fn an_allowance_is_kept_over_time(cost in prop_oneof![200u64..5_000, 7_500u64..60_000], rounds in 20u64..300) {
+        fn an_allowance_is_kept_over_time(cost in prop_oneof![200u64..10_000, 15_000u64..60_000], rounds in 20u64..300) {
             let mut allowance = Allowance::default();
             let mut spent = 0u64;
             for round in 0..rounds {
