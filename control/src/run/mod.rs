@@ -27,4 +27,5 @@ mod status;
 
 pub use dataplane::{Dataplane, DroppedPacket, PodPort};
 pub use empty::empty_parts;
+pub use slow::SLOW_NS;
 pub use start::{ControlSettings, Handle, StartError, Testing, start};

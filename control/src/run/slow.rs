@@ -6,7 +6,7 @@ use sluice_wire::PortSlot;
 use std::collections::BTreeMap;
 
 /// What a packet may cost its receiver on a worker's time, ns. Usual is 1,500; firewall rules by the thousand cost 25,000.
-const SLOW_NS: u32 = 12_000;
+pub const SLOW_NS: u32 = 12_000;
 /// On a busy machine all are slow: it must be so many times what the quickest one costs,
 const TIMES: u32 = 4;
 /// or this, where there is no other.

@@ -14,10 +14,11 @@ const PATIENCE: Duration = Duration::from_millis(200);
 
 /// Stable name, cause, what to do.
 type Cause = (&'static str, &'static str, &'static str);
+const MORE_WORKERS: &str = "Give the node more workers (workers.count) on CPUs with nothing else to do; `sluice status` shows how busy they are.";
 const RING_FULL: Cause = (
     "ring_full",
     "the receive ring was full: the worker did not take packets in time",
-    "Give the node more workers (workers.count) on CPUs with nothing else to do; `sluice status` shows how busy they are.",
+    MORE_WORKERS,
 );
 const NO_FRAMES: Cause = ("no_frames", "no free frame to receive into", "Raise memory.frames.");
 const NOT_FITTING: Cause = (
@@ -38,7 +39,7 @@ const NIC: Cause = (
 const QUEUE_FULL: Cause = (
     "queue_full",
     "the interface's queue was full: the worker did not take packets in time",
-    "Give the node more workers (workers.count) on CPUs with nothing else to do; `sluice status` shows how busy they are.",
+    MORE_WORKERS,
 );
 
 /// What interfaces that are older than this agent had lost before.

@@ -6,53 +6,34 @@ use super::tree::Tree;
 use super::values::Value;
 use sluice_lb::PortRange;
 
-/// Checks what was read so far.
+/// What comes to a port of one use would pass for the other: to a node port for the answer to a masqueraded connection, such an answer for
+/// a tunnel packet.
 ///
 /// # Errors
 /// A port has two uses; the fault is at a key that the file has.
 pub(super) fn check(tree: &Tree, config: &Config) -> Result<(), Fault> {
-    ranges(tree, config)?;
-    tunnel(tree, config)
-}
-
-/// What comes to a node port would pass for the answer to a masqueraded connection, and the other way round.
-fn ranges(tree: &Tree, config: &Config) -> Result<(), Fault> {
+    let tunnel = PortRange {
+        first: config.vxlan.port,
+        last: config.vxlan.port,
+    };
     let snat = ("snat.ports", config.snat.ports);
     let nodeports = ("services.nodeports", config.services.nodeports);
-    let (value, own, (key, other)) = match [snat, nodeports].map(|(key, _)| Value::find(tree, key)) {
-        [Some(value), _] => (value, snat.1, nodeports),
-        [None, Some(value)] => (value, nodeports.1, snat),
-        [None, None] => return Ok(()),
-    };
-    let (first, last) = (own.first.max(other.first), own.last.min(other.last));
-    if first > last {
-        return Ok(());
+    let vxlan = ("vxlan.port", tunnel);
+    let api = "take snat.ports out of the way of services.nodeports, which are those of the API server (--service-node-port-range)";
+    let range = "take the range out of its way";
+    for (one, other, way_out) in [(snat, nodeports, api), (snat, vxlan, range), (nodeports, vxlan, range)] {
+        let (first, last) = (one.1.first.max(other.1.first), one.1.last.min(other.1.last));
+        let said = [(one, other), (other, one)]
+            .into_iter()
+            .find_map(|(own, other)| Some((Value::find(tree, own.0)?, own.1, other)));
+        if first <= last
+            && let Some((value, own, (key, other))) = said
+        {
+            return Err(value.fault(format_args!(
+                "is {own} and `{key}` {other}: both have {}, and a port has one use; {way_out}",
+                PortRange { first, last }
+            )));
+        }
     }
-    Err(value.fault(format_args!(
-        "is {own} and `{key}` {other}: both have {}, and a port has one use; take snat.ports out of the way of \
-         services.nodeports, which are those of the API server (--service-node-port-range)",
-        PortRange { first, last }
-    )))
-}
-
-/// Answers to a masqueraded connection from that port would pass for tunnel packets.
-fn tunnel(tree: &Tree, config: &Config) -> Result<(), Fault> {
-    let port = config.vxlan.port;
-    let ranges = [
-        ("snat.ports", config.snat.ports),
-        ("services.nodeports", config.services.nodeports),
-    ];
-    let Some((key, range)) = ranges
-        .into_iter()
-        .find(|(_, range)| (range.first..=range.last).contains(&port))
-    else {
-        return Ok(());
-    };
-    let want = format_args!(
-        "`vxlan.port` {port} is one of `{key}` {range}, and a port has one use; take the range out of its way"
-    );
-    [key, "vxlan.port"]
-        .into_iter()
-        .find_map(|key| Value::find(tree, key))
-        .map_or(Ok(()), |value| Err(value.fault(format_args!("does not fit: {want}"))))
+    Ok(())
 }

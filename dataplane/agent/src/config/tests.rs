@@ -343,16 +343,17 @@ fn ports_of_services_and_of_masquerading_are_apart() {
 
 #[test]
 fn the_tunnels_port_is_none_of_the_others() {
-    let way_out = "and a port has one use; take the range out of its way";
-    assert_eq!(
-        said("vxlan: {port: 40000}"),
-        format!("line 2: `vxlan.port` does not fit: `vxlan.port` 40000 is one of `snat.ports` 40000-65535, {way_out}")
+    let way_out = "both have {}, and a port has one use; take the range out of its way";
+    let said_of = |text, want: &str, both| assert_eq!(said(text), format!("{want}: {}", way_out.replace("{}", both)));
+    said_of(
+        "vxlan: {port: 40000}",
+        "line 2: `vxlan.port` is 40000-40000 and `snat.ports` 40000-65535",
+        "40000-40000",
     );
-    assert_eq!(
-        said("services: {nodeports: 8000-9000}"),
-        format!(
-            "line 2: `services.nodeports` does not fit: `vxlan.port` 8472 is one of `services.nodeports` 8000-9000, {way_out}"
-        )
+    said_of(
+        "services: {nodeports: 8000-9000}",
+        "line 2: `services.nodeports` is 8000-9000 and `vxlan.port` 8472-8472",
+        "8472-8472",
     );
     with("vxlan: {port: 39999}");
 }

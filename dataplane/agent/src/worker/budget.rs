@@ -5,8 +5,9 @@
 //! round; what does not fit waits. `docs/design/0010-time.md` says why.
 
 use super::pace::Cost;
+use sluice_control::run::SLOW_NS;
 
-/// How far ahead of the one that used least a port may be and still receive: about two bursts.
+/// How far ahead of the one that used least a port may be and still receive: about ten bursts.
 pub(crate) const LEAD_NS: u64 = 200_000;
 /// What the receiver behind one port may take of a round.
 pub(crate) const ALLOWANCE_NS: i64 = 200_000;
@@ -14,8 +15,6 @@ pub(crate) const ALLOWANCE_NS: i64 = 200_000;
 pub(crate) const SLOW_ALLOWANCE_NS: i64 = 25_000;
 /// A slow one's part of the time while anybody else wants to be served: one in so many.
 pub(crate) const SLOW_SHARE: u64 = 4;
-/// A receiver is slow whose units cost more than this; usual is 1,500.
-const SLOW_NS: u64 = 12_000;
 /// First guess of what a unit costs its receiver.
 const FIRST_COST_NS: u64 = 2_000;
 
@@ -89,7 +88,7 @@ impl Default for Allowance {
 
 impl Allowance {
     fn is_slow(&self) -> bool {
-        self.cost.ns() > SLOW_NS
+        self.cost.ns() > u64::from(SLOW_NS)
     }
 
     fn most_ns(&self) -> i64 {
@@ -150,7 +149,7 @@ mod tests {
 
     /// What a receiver of this cost gets of a round in the long run; about the border it may be either.
     fn allowed(cost: u64) -> u64 {
-        if cost > SLOW_NS {
+        if cost > u64::from(SLOW_NS) {
             SLOW_ALLOWANCE_NS as u64
         } else {
             ALLOWANCE_NS as u64

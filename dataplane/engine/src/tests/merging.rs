@@ -8,7 +8,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use sluice_snapshot::Caps;
-use sluice_wire::{Checksum, GsoKind, Meta, Parsed, SegmentPlan, parse};
+use sluice_wire::{Checksum, GsoKind, Meta, Parsed, PortSlot, SegmentPlan, parse};
 
 const PSH: u8 = 0x08;
 
@@ -34,10 +34,20 @@ fn introduce(bench: &mut Bench, packet: &Packet) {
 /// These in one burst from the other node.
 fn burst(bench: &mut Bench, packets: &[Packet]) -> Vec<Sent> {
     let frames: Vec<_> = packets.iter().map(wrapped).collect();
-    let frames: Vec<_> = frames
-        .iter()
-        .map(|bytes| (Meta::from_port(UPLINK), &bytes[..]))
+    burst_at(bench, UPLINK, &frames)
+}
+
+/// The same from pod A.
+fn burst_from_pod(bench: &mut Bench, packets: Vec<Packet>) -> Vec<Sent> {
+    let frames: Vec<_> = packets
+        .into_iter()
+        .map(|p| p.between(A.mac, GATEWAY_MAC).frame())
         .collect();
+    burst_at(bench, A.slot, &frames)
+}
+
+fn burst_at(bench: &mut Bench, port: PortSlot, frames: &[Vec<u8>]) -> Vec<Sent> {
+    let frames: Vec<_> = frames.iter().map(|bytes| (Meta::from_port(port), &bytes[..])).collect();
     bench.burst(0, &frames)
 }
 
@@ -170,15 +180,7 @@ fn nothing_is_gathered_for_the_wire_or_for_who_does_not_take_it() {
         let mut bench = Bench::new();
         let packets = pieces(&long((REMOTE.addr(v4), 80), false, 5000), 1000);
         bench.pod_sends(A, &packets[0]);
-        let frames: Vec<_> = packets
-            .into_iter()
-            .map(|p| p.between(A.mac, GATEWAY_MAC).frame())
-            .collect();
-        let frames: Vec<_> = frames
-            .iter()
-            .map(|bytes| (Meta::from_port(A.slot), &bytes[..]))
-            .collect();
-        let sent = bench.burst(0, &frames);
+        let sent = burst_from_pod(&mut bench, packets);
         assert!(sent.len() == 5 && sent.iter().all(|sent| sent.port == UPLINK));
         assert_eq!(bench.counters().merged.get(), (0, 0));
     }
@@ -190,15 +192,7 @@ fn the_host_takes_super_frames_too() {
     let host = super::world::BASE.addr(true);
     let whole = long((host, 80), false, 4000).from((A.addr(true), 2000));
     bench.pod_sends(A, &whole.clone().with(vec![1]));
-    let frames: Vec<_> = pieces(&whole, 1000)
-        .into_iter()
-        .map(|p| p.between(A.mac, GATEWAY_MAC).frame())
-        .collect();
-    let frames: Vec<_> = frames
-        .iter()
-        .map(|bytes| (Meta::from_port(A.slot), &bytes[..]))
-        .collect();
-    let sent = bench.burst(0, &frames);
+    let sent = burst_from_pod(&mut bench, pieces(&whole, 1000));
     assert_eq!(sent.len(), 1);
     assert_eq!(sent[0].bytes[..6], HOST_MAC.0);
     assert_eq!(sent[0].meta.gso.map(|gso| gso.kind), Some(GsoKind::Udp));

@@ -285,3 +285,34 @@ fn who_used_least_goes_first() {
     assert_eq!(tokens[..], [token(QUIET, 0), token(FLOODER, 0)]);
     world.end();
 }
+
+#[test]
+fn a_ports_next_burst_is_as_long_as_its_last_ones_were_cheap() {
+    let mut world = World::new();
+    world.add(FLOODER, Some(1_000));
+    let next = |world: &mut World| {
+        let (_, far) = world.far.iter_mut().find(|(slot, _)| *slot == FLOODER).unwrap();
+        let frames = (0..sluice_wire::BURST).map(|_| Frame {
+            buf: world.pools.small.alloc().unwrap(),
+            meta: Meta::from_port(FLOODER),
+        });
+        let mut burst: Burst = frames.collect();
+        far.transmit(&mut world.pools, &mut burst);
+        let mut rx = Burst::new();
+        let (ready, counters) = (&world.ready, &world.counters);
+        world
+            .queues
+            .receive(token(FLOODER, 0), &mut world.pools, &mut rx, ready, counters);
+        let got = rx.len();
+        rx.drain(..).for_each(|frame| world.pools.free(frame.buf));
+        got
+    };
+    for (each_ns, want) in [(10_000, 2), (100, sluice_wire::BURST)] {
+        for _ in 0..100 {
+            world.queues.charge(token(FLOODER, 0), 1, each_ns);
+        }
+        let got = next(&mut world);
+        assert!(got.abs_diff(want) <= 1, "{got} frames of {each_ns} ns");
+    }
+    world.end();
+}
