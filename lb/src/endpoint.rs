@@ -53,6 +53,6 @@ impl Endpoint {
 
 /// An address as the two words that [`stable_hash`] takes.
 pub(crate) fn addr_words(addr: Addr) -> [u64; 2] {
-    let bits = u128::from_be_bytes(*addr.octets());
+    let bits = addr.bits();
     [(bits >> 64) as u64, bits as u64]
 }

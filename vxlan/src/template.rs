@@ -77,8 +77,8 @@ impl Template {
             ip[0] = 0x60;
             ip[6] = Proto::UDP.0;
             ip[7] = TTL;
-            ip[8..24].copy_from_slice(tunnel.local.octets());
-            ip[24..40].copy_from_slice(tunnel.remote.octets());
+            ip[8..24].copy_from_slice(&tunnel.local.octets());
+            ip[24..40].copy_from_slice(&tunnel.remote.octets());
         } else {
             // Flags stay 0: the underlay may fragment, as it may with a kernel's VXLAN device.
             ip[0] = 0x45;
@@ -108,6 +108,12 @@ impl Template {
         if self.v6 { OVERHEAD_V6 } else { OVERHEAD_V4 }
     }
 
+    /// Whether the outer UDP checksum is filled in.
+    #[inline(always)]
+    pub const fn sums(&self) -> bool {
+        self.checksum
+    }
+
     /// Addresses of this node and of the peer on the underlay.
     pub fn ends(&self) -> (Addr, Addr) {
         let ip = &self.bytes[ETH_LEN..];
@@ -134,6 +140,7 @@ impl Template {
     ///
     /// Nothing is written on an error: [`DropReason::NoHeadroom`] when there is no inner Ethernet header behind the overhead,
     /// [`DropReason::TooBig`] when the outer IP packet would pass 65535 bytes.
+    #[inline(always)]
     pub fn write(
         &self,
         frame: &mut [u8],
@@ -142,43 +149,69 @@ impl Template {
         inner_tos: u8,
         complete: Option<&Parsed>,
     ) -> Result<(), DropReason> {
-        let overhead = self.overhead();
         let ip_len = frame.len().saturating_sub(ETH_LEN);
-        let Some((head, body)) = frame
-            .split_at_mut_checked(overhead + 12)
-            .filter(|(_, body)| body.len() >= 2)
-        else {
+        if frame.len() < self.overhead() + ETH_LEN {
             return Err(DropReason::NoHeadroom);
-        };
+        }
         if ip_len > MAX_IP_LEN {
             return Err(DropReason::TooBig);
         }
-        head.copy_from_slice(&self.bytes[..overhead + 12]);
-        let (ip, rest) = head[ETH_LEN..].split_at_mut(if self.v6 { 40 } else { 20 });
-        let udp_len = (ip_len - ip.len()) as u16;
         let tos = encap_ecn(inner_tos);
-        if self.v6 {
-            ip[1] = tos << 4;
-            ip[4..6].copy_from_slice(&udp_len.to_be_bytes());
+        // Arrays, because copies of a known length are a few wide stores.
+        let udp_len = if self.v6 {
+            let (Some(head), Some(from)) = (frame.first_chunk_mut::<V6>(), self.bytes.first_chunk::<V6>()) else {
+                return Err(DropReason::NoHeadroom);
+            };
+            *head = *from;
+            let udp_len = (ip_len - 40) as u16;
+            head[ETH_LEN + 1] = tos << 4;
+            put(head, ETH_LEN + 4, udp_len);
+            put(head, ETH_LEN + 40, src_port);
+            put(head, ETH_LEN + 44, udp_len);
+            udp_len
         } else {
-            ip[1] = tos;
-            ip[2..4].copy_from_slice(&(ip_len as u16).to_be_bytes());
-            ip[4..6].copy_from_slice(&ip_id.to_be_bytes());
+            let (Some(head), Some(from)) = (frame.first_chunk_mut::<V4>(), self.bytes.first_chunk::<V4>()) else {
+                return Err(DropReason::NoHeadroom);
+            };
+            *head = *from;
+            let udp_len = (ip_len - 20) as u16;
             let sum = self.ip + Sum::of(u16::from(tos)) + Sum::of(ip_len as u16) + Sum::of(ip_id);
-            ip[10..12].copy_from_slice(&sum.checksum().to_be_bytes());
-        }
-        rest[..2].copy_from_slice(&src_port.to_be_bytes());
-        rest[4..6].copy_from_slice(&udp_len.to_be_bytes());
+            head[ETH_LEN + 1] = tos;
+            put(head, ETH_LEN + 2, ip_len as u16);
+            put(head, ETH_LEN + 4, ip_id);
+            put(head, ETH_LEN + 10, sum.checksum());
+            put(head, ETH_LEN + 20, src_port);
+            put(head, ETH_LEN + 24, udp_len);
+            udp_len
+        };
         if self.checksum {
-            let inner = complete
-                .and_then(|p| sum_by_checksum(body, p))
-                .unwrap_or_else(|| checksum::sum(body));
-            // The length counts twice: in the pseudo-header and in the header.
-            let sum = self.udp + Sum::of(src_port) + Sum::of(udp_len) + Sum::of(udp_len) + inner;
-            rest[6..8].copy_from_slice(&sum.udp_checksum().to_be_bytes());
+            self.write_checksum(frame, src_port, Sum::of(udp_len), complete);
         }
         Ok(())
     }
+
+    /// Fills the outer UDP checksum in, over headers that are written.
+    fn write_checksum(&self, frame: &mut [u8], src_port: u16, udp_len: Sum, complete: Option<&Parsed>) {
+        let Some((head, body)) = frame.split_at_mut_checked(self.overhead() + 12) else {
+            return;
+        };
+        let inner = complete
+            .and_then(|p| sum_by_checksum(body, p))
+            .unwrap_or_else(|| checksum::sum(body));
+        // The length counts twice: in the pseudo-header and in the header.
+        let sum = self.udp + Sum::of(src_port) + udp_len + udp_len + inner;
+        let at = self.overhead() - 10;
+        head[at..at + 2].copy_from_slice(&sum.udp_checksum().to_be_bytes());
+    }
+}
+
+/// Bytes that are written: the overhead and the inner frame's addresses.
+const V4: usize = OVERHEAD_V4 + 12;
+const V6: usize = OVERHEAD_V6 + 12;
+
+#[inline(always)]
+fn put<const N: usize>(bytes: &mut [u8; N], at: usize, value: u16) {
+    bytes[at..at + 2].copy_from_slice(&value.to_be_bytes());
 }
 
 /// The sum of an inner frame from its Ethernet type on (`body`), from its headers only: a transport segment whose checksum is

@@ -205,12 +205,23 @@ impl Counters {
         self.samples.take_unseen(DropReason::RxInvalid, (Some(ingress), None));
     }
 
-    /// Counts a frame that came in by `port`.
+    /// Counts frames that came in. Those of one port mostly come together, and are counted so.
     #[inline]
-    pub fn receive(&self, port: PortSlot, bytes: usize) {
-        self.received.add(1, bytes as u64);
+    pub fn receive_all(&self, frames: &[Frame]) {
+        for run in frames.chunk_by(|a, b| a.meta.ingress == b.meta.ingress) {
+            let bytes = run.iter().map(|frame| frame.buf.total_len() as u64).sum();
+            if let Some(first) = run.first() {
+                self.receive(first.meta.ingress, run.len() as u64, bytes);
+            }
+        }
+    }
+
+    /// Counts frames that came in by `port`.
+    #[inline]
+    pub(crate) fn receive(&self, port: PortSlot, frames: u64, bytes: u64) {
+        self.received.add(frames, bytes);
         if let Some(port) = self.ports.get(port.index()) {
-            port.received.add(1, bytes as u64);
+            port.received.add(frames, bytes);
         }
     }
 

@@ -4,22 +4,14 @@ use crate::action::{Action, Way};
 use crate::classify::Item;
 use crate::decide::Refusal;
 use crate::engine::Context;
+use crate::exit::{Exit, Front};
 use crate::{Egress, Engine, Frame};
 use sluice_mem::{Buf, HEADROOM, Pools};
-use sluice_snapshot::{Caps, Link};
-use sluice_vxlan::Template;
+use sluice_snapshot::Caps;
 use sluice_wire::{
-    Checksum, DropReason, FragmentPlan, Gso, GsoKind, IcmpError, Parsed, PortSlot, SegmentPlan, checksum, clamp_mss,
-    rewrite, tcp_flags,
+    Checksum, DropReason, FragmentPlan, Gso, GsoKind, IcmpError, Parsed, SegmentPlan, checksum, clamp_mss, rewrite,
+    tcp_flags,
 };
-
-/// Where a finished frame goes: the port, and the tunnel it is wrapped for.
-#[derive(Clone, Copy)]
-struct Exit<'a> {
-    port: PortSlot,
-    caps: Caps,
-    tunnel: Option<(&'a Template, u16)>,
-}
 
 impl Engine {
     /// Does what an entry of the cache says.
@@ -79,7 +71,10 @@ impl Engine {
             self.close_flow(cx, pools, &item, action.way, out);
             self.deliver_in_fragments(cx, pools, item, action, mtu, out);
         } else {
-            self.gather(cx, pools, item, action, out);
+            let Item {
+                frame, parsed, more, ..
+            } = item;
+            self.gather(cx, pools, (frame, &parsed, more), (action.way, action.tunnel_port), out);
         }
         Ok(())
     }
@@ -165,46 +160,14 @@ impl Engine {
         tunnel_port: u16,
         out: &mut E,
     ) {
-        let parts = &cx.snapshot.parts;
-        let exit = match way {
-            Way::Drop(reason) => return self.drop_frame(pools, frame, reason),
-            Way::Port(slot) => {
-                let Some(port) = parts.ports.get(slot) else {
-                    return self.drop_frame(pools, frame, DropReason::PortGone);
-                };
-                rewrite::set_macs(frame.buf.bytes_mut(), port.mac(), parts.node.gateway_mac);
-                Exit {
-                    port: slot,
-                    caps: port.caps,
-                    tunnel: None,
-                }
-            }
-            Way::Adjacency(at) => {
-                let Some(adjacency) = parts.forwarding.adjacency(at) else {
-                    return self.drop_frame(pools, frame, DropReason::NeighbourUnresolved);
-                };
-                match &adjacency.link {
-                    Link::Direct { dst, src } => {
-                        rewrite::set_macs(frame.buf.bytes_mut(), *dst, *src);
-                        let caps = parts.ports.get(adjacency.port).map_or(Caps::default(), |p| p.caps);
-                        Exit {
-                            port: adjacency.port,
-                            caps,
-                            tunnel: None,
-                        }
-                    }
-                    // What a NIC can do for a plain packet it cannot do for a wrapped one.
-                    Link::Tunnel(template) => Exit {
-                        port: adjacency.port,
-                        caps: Caps::default(),
-                        tunnel: Some((template, tunnel_port)),
-                    },
-                }
-            }
+        let exit = match cx.exit(way, tunnel_port) {
+            Ok(exit) => exit,
+            Err(reason) => return self.drop_frame(pools, frame, reason),
         };
+        exit.address(&mut frame);
         match frame.meta.gso {
             Some(gso) if !takes(exit.caps, gso.kind) => self.split(pools, frame, parsed, gso, exit, out),
-            _ => self.finish(pools, frame, parsed, exit, out),
+            _ => self.finish(pools, frame, parsed.tos, |_| *parsed, exit, out),
         }
     }
 
@@ -237,12 +200,22 @@ impl Engine {
             (meta.checksum, meta.gso) = (Checksum::Good, None);
             let mut segment = *parsed;
             segment.end = len as u32;
-            self.finish(pools, Frame { buf, meta }, &segment, exit, out);
+            self.finish(pools, Frame { buf, meta }, segment.tos, |_| segment, exit, out);
         }
         self.end_of_split(pools, frame, made, trouble);
     }
 
-    fn finish<E: Egress>(&mut self, pools: &mut Pools, mut frame: Frame, parsed: &Parsed, exit: Exit<'_>, out: &mut E) {
+    /// Does what the exit's port does not do itself, and sends. `parsed` says what the frame is, should that matter.
+    #[inline(always)]
+    pub(crate) fn finish<E: Egress>(
+        &mut self,
+        pools: &mut Pools,
+        mut frame: Frame,
+        tos: u8,
+        parsed: impl Fn(&Frame) -> Parsed,
+        exit: Exit<'_>,
+        out: &mut E,
+    ) {
         if let Checksum::Partial { start, offset } = frame.meta.checksum
             && !exit.caps.checksum
         {
@@ -250,23 +223,23 @@ impl Engine {
                 return self.drop_frame(pools, frame, DropReason::TransportTruncated);
             }
             // What was completed in the payload says nothing about the packet's own sum.
-            frame.meta.checksum = if parsed.is_partial(frame.meta.checksum) {
+            frame.meta.checksum = if parsed(&frame).is_partial(frame.meta.checksum) {
                 Checksum::Good
             } else {
                 Checksum::Unverified
             };
         }
-        if let Some((template, source_port)) = exit.tunnel {
+        if let Front::Tunnel(template, source_port) = exit.front {
+            // An unverified sum may be wrong; a right outer checksum around it takes the long way.
+            let complete = (template.sums() && frame.meta.checksum == Checksum::Good).then(|| parsed(&frame));
             let overhead = template.overhead();
             if frame.buf.push(overhead).is_none() {
                 return self.drop_frame(pools, frame, DropReason::NoHeadroom);
             }
             self.counters.pushed.add(1, overhead as u64);
             self.outer_ip_id = self.outer_ip_id.wrapping_add(1);
-            // An unverified sum may be wrong; a right outer checksum around it takes the long way.
-            let complete = (frame.meta.checksum == Checksum::Good).then_some(parsed);
             let bytes = frame.buf.bytes_mut();
-            if let Err(reason) = template.write(bytes, source_port, self.outer_ip_id, parsed.tos, complete) {
+            if let Err(reason) = template.write(bytes, source_port, self.outer_ip_id, tos, complete.as_ref()) {
                 return self.drop_frame(pools, frame, reason);
             }
             frame.meta.checksum = Checksum::Good;

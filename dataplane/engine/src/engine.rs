@@ -2,6 +2,7 @@
 
 use crate::cache::FlowCache;
 use crate::classify::{Classified, Item};
+use crate::fast::{Peers, Sights};
 use crate::held::Held;
 use crate::merge::{Merge, look_ahead};
 use crate::{Burst, Counters, Egress, Frame, Shared};
@@ -9,8 +10,8 @@ use arrayvec::ArrayVec;
 use foldhash::quality::RandomState;
 use sluice_mem::Pools;
 use sluice_snapshot::Snapshot;
-use sluice_wire::{BURST, DropReason, FlowKey};
-use std::hash::BuildHasher;
+use sluice_wire::{BURST, DropReason, FlowWords};
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
 
 /// Sizes of a worker's private state.
@@ -29,7 +30,15 @@ pub struct Engine {
     pub(crate) counters: Arc<Counters>,
     pub(crate) held: Held,
     pub(crate) merge: Merge,
-    hasher: RandomState,
+    pub(crate) peers: Peers,
+    /// Everything takes the general path: for tests that compare the two.
+    #[cfg(test)]
+    pub(crate) general_only: bool,
+    /// Bursts of which something took it.
+    #[cfg(test)]
+    pub(crate) general_bursts: u64,
+    pub(crate) sights: Sights,
+    pub(crate) hasher: RandomState,
     random: u64,
     icmp_tokens: u32,
     icmp_tick: u32,
@@ -47,7 +56,13 @@ pub(crate) struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// Clock tick in which connections hear of their packets at most once: 2^27 ns, about an eighth of a second.
+    /// Clock tick in which connections hear of their packets at most once: 2^30 ns, about a second. They lie far from the caches.
+    #[inline(always)]
+    pub(crate) fn report_tick(&self) -> u32 {
+        (self.now_ns >> 30) as u32
+    }
+
+    /// Clock tick of what may be answered: 2^27 ns, about an eighth of a second.
     pub(crate) fn tick(&self) -> u32 {
         (self.now_ns >> 27) as u32
     }
@@ -65,6 +80,12 @@ impl Engine {
             counters,
             held: Held::default(),
             merge: Merge::default(),
+            peers: Peers::default(),
+            sights: Sights::default(),
+            #[cfg(test)]
+            general_only: false,
+            #[cfg(test)]
+            general_bursts: 0,
             hasher: RandomState::default(),
             random: config.seed | 1,
             icmp_tokens: ICMP_PER_TICK,
@@ -87,12 +108,41 @@ impl Engine {
     ) {
         let cx = self.context(snapshot, now_ns);
         self.counters.samples.set_now(now_ns);
+        let mut rest = Burst::new();
+        // Plain packets of known flows go the fast way, unless sizes must be asked for path by path.
+        if !cx.narrowed && self.may_be_fast() {
+            self.fast(cx, pools, rx, &mut rest, out);
+        } else {
+            self.counters.receive_all(rx);
+            core::mem::swap(rx, &mut rest);
+        }
+        if !rest.is_empty() {
+            self.general(cx, pools, &mut rest, out);
+        }
+        out.flush(pools);
+    }
+
+    #[cfg(not(test))]
+    const fn may_be_fast(&self) -> bool {
+        true
+    }
+
+    #[cfg(test)]
+    fn may_be_fast(&self) -> bool {
+        !self.general_only
+    }
+
+    /// The way of all that the fast path leaves, and the definition of what that one does.
+    fn general<E: Egress>(&mut self, cx: Context<'_>, pools: &mut Pools, rx: &mut Burst, out: &mut E) {
+        #[cfg(test)]
+        {
+            self.general_bursts += 1;
+        }
         let mut items: ArrayVec<Item, BURST> = ArrayVec::new();
         let mut misses: ArrayVec<Item, BURST> = ArrayVec::new();
 
         // 1. What is it, and may it come in here at all? Tunnel headers come off; ARP and NDP are answered.
         for frame in rx.drain(..) {
-            self.counters.receive(frame.meta.ingress, frame.buf.total_len());
             match self.classify(cx, frame) {
                 Classified::Packet(item) => items.push(item),
                 Classified::Query(frame, query) => self.answer_query(cx, pools, frame, query, out),
@@ -101,14 +151,15 @@ impl Engine {
         }
         // 2. Look every flow up: hash all, ask the memory for all, then probe, and ask for the connections.
         for item in &mut items {
-            item.hash = self.hash(&item.key);
+            item.hash = self.hash(&FlowWords::from(&item.key));
             self.cache.prefetch(item.hash);
         }
-        look_ahead(&mut items);
-        for item in &mut items {
-            item.place = self.cache.find(&item.key, item.hash);
-            if let Some(record) = item.place.and_then(|place| self.cache.record_at(place)) {
-                self.shared.connections.prefetch(record);
+        let more = look_ahead(items.iter().map(|item| item.hash));
+        for (n, item) in items.iter_mut().enumerate() {
+            item.more = more >> n & 1 != 0;
+            item.place = self.cache.find(&FlowWords::from(&item.key), item.hash);
+            if let Some(link) = item.place.and_then(|place| self.cache.get(place)?.link()) {
+                self.shared.connections.prefetch(link.record);
             }
         }
         // 3. Known flows are rewritten, become super-frames where a port takes them, and leave before the others are thought about.
@@ -128,7 +179,7 @@ impl Engine {
         for mut item in misses.drain(..) {
             self.counters.events.cache_misses.add(1);
             // The packet before it may have decided for this one, too.
-            item.place = self.cache.find(&item.key, item.hash);
+            item.place = self.cache.find(&FlowWords::from(&item.key), item.hash);
             match self.look_up(cx, &item) {
                 Some(action) => self.apply(cx, pools, item, &action, out),
                 None => {
@@ -140,7 +191,6 @@ impl Engine {
         }
         // 6. Transmit the rest.
         self.close_all(cx, pools, out);
-        out.flush(pools);
     }
 
     fn context<'a>(&self, snapshot: &'a Snapshot, now_ns: u64) -> Context<'a> {
@@ -179,12 +229,8 @@ impl Engine {
 
     /// Reports to the connections what entries of the cache counted since their last report.
     pub fn publish_usage(&mut self, now_ns: u64) {
-        for link in self.cache.links_mut().filter(|l| l.packets > 0) {
-            self.shared
-                .connections
-                .touch(link.record, link.direction, now_ns, link.packets, link.bytes);
-            link.packets = 0;
-            link.bytes = 0;
+        for link in self.cache.take_counts() {
+            link.report(&self.shared.connections, now_ns);
         }
     }
 
@@ -195,9 +241,8 @@ impl Engine {
     }
 
     /// Hash of the flow cache: keyed anew with each engine, so that nobody can aim at one of its sets.
-    #[inline]
-    pub(crate) fn hash(&self, key: &FlowKey) -> u64 {
-        self.hasher.hash_one(key)
+    pub(crate) fn hash(&self, key: &FlowWords) -> u64 {
+        hash(&self.hasher, key)
     }
 
     /// The counters it writes.
@@ -232,4 +277,12 @@ impl Engine {
         self.icmp_tokens = self.icmp_tokens.saturating_sub(1);
         may
     }
+}
+
+#[inline(always)]
+#[expect(clippy::manual_hash_one, reason = "that one is called for every packet; this is a part of the loop")]
+pub(crate) fn hash(hasher: &RandomState, key: &FlowWords) -> u64 {
+    let mut state = hasher.build_hasher();
+    key.hash(&mut state);
+    state.finish()
 }

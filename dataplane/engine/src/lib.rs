@@ -14,6 +14,8 @@ mod deliver;
 mod echo_ids;
 mod egress;
 mod engine;
+mod exit;
+mod fast;
 mod fragments;
 mod held;
 mod icmp_error;

@@ -7,57 +7,53 @@ use crate::classify::Item;
 use crate::connection::Standing;
 use crate::engine::Context;
 use sluice_snapshot::Deps;
+use sluice_wire::FlowWords;
 
 impl Engine {
     /// The action of a flow that may pass without further questions; `None` sends the packet to the slow path.
     pub(crate) fn look_up(&mut self, cx: Context<'_>, item: &Item) -> Option<Action> {
         let place = item.place?;
-        let entry = self.cache.get_mut(place).filter(|entry| entry.key == item.key)?;
-        if entry.generation != cx.snapshot.generation {
-            if !cx.snapshot.stamps.unchanged(&entry.deps, entry.generation) {
-                self.counters.events.decided_again.add(1);
-                let link = self.cache.remove(place);
-                self.report(cx, link);
-                return None;
-            }
-            entry.generation = cx.snapshot.generation;
-            self.counters.events.renewed.add(1);
+        if self.cache.get(place)?.words() != FlowWords::from(&item.key) {
+            return None;
         }
+        let Some(entry) = self.cache.renewed(place, cx.snapshot, &self.counters.events) else {
+            self.counters.events.decided_again.add(1);
+            let link = self.cache.remove(place);
+            self.report(cx, link);
+            return None;
+        };
         let connections = &self.shared.connections;
-        let standing = match &entry.basis {
+        let standing = match entry.basis() {
             Basis::Connection(link) => connections.standing(link.record),
-            Basis::Denial { era } if connections.era(&item.key.tuple) == *era => Standing::Holds,
+            Basis::Denial { era } if connections.era(&item.key.tuple) == era => Standing::Holds,
             Basis::Denial { .. } => Standing::Gone,
         };
         if standing == Standing::Gone {
             self.cache.remove(place);
             return None;
         }
-        let action = entry.action;
+        let action = entry.action();
         if item.special || !action.steady || standing == Standing::Reset || !cx.is_resolved(action.way) {
             return None;
         }
-        if let Basis::Connection(link) = &mut entry.basis {
-            link.packets += 1;
-            link.bytes += item.frame.buf.total_len() as u64;
-            if link.tick != cx.tick() {
-                connections.touch(link.record, link.direction, cx.now_ns, link.packets, link.bytes);
-                (link.tick, link.packets, link.bytes) = (cx.tick(), 0, 0);
-            }
+        entry.count(item.frame.buf.total_len());
+        if entry.is_due(cx.report_tick()) {
+            let link = entry.take_counts(cx.report_tick());
+            self.report(cx, link);
         }
         Some(action)
     }
 
     /// Puts what was decided for a packet's flow into the cache.
     pub(crate) fn remember(&mut self, cx: Context<'_>, item: &Item, deps: Deps, action: Action, basis: Basis) {
-        let entry = Entry {
-            key: item.key,
-            generation: cx.snapshot.generation,
-            deps,
-            action,
+        let entry = Entry::new(
+            item.key,
+            cx.snapshot.generation,
+            &action,
             basis,
-        };
-        let link = self.cache.insert(item.hash, entry);
+            &self.shared.connections,
+        );
+        let link = self.cache.insert(item.hash, entry, deps);
         self.report(cx, link);
     }
 
@@ -67,12 +63,10 @@ impl Engine {
         self.cache = crate::cache::FlowCache::new(256);
     }
 
-    /// What an entry counted before it went goes to its connection.
+    /// What an entry counted goes to its connection.
     fn report(&self, cx: Context<'_>, link: Option<Link>) {
-        if let Some(link) = link.filter(|link| link.packets > 0) {
-            self.shared
-                .connections
-                .touch(link.record, link.direction, cx.now_ns, link.packets, link.bytes);
+        if let Some(link) = link {
+            link.report(&self.shared.connections, cx.now_ns);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Gathers packets of one flow that leave by one port in the same burst into super-frames, where the port takes them. It never keeps
 //! anything beyond the burst, and never lets a packet pass another one of its flow.
 
-use crate::action::{Action, Way};
+use crate::action::Way;
 use crate::classify::Item;
 use crate::deliver::takes;
 use crate::engine::Context;
@@ -27,6 +27,12 @@ struct Open {
 pub(crate) struct Merge(ArrayVec<Open, MOST>);
 
 impl Merge {
+    /// Whether nothing grows now.
+    #[inline(always)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     fn position(&self, port: PortSlot, tuple: &Tuple) -> Option<usize> {
         self.0
             .iter()
@@ -34,49 +40,48 @@ impl Merge {
     }
 }
 
-/// Marks the items behind which another one of the same flow comes, so that only those wait for it.
-pub(crate) fn look_ahead(items: &mut ArrayVec<Item, BURST>) {
-    if items.len() < 2 {
-        return;
+/// Behind which of a burst's packets another one of the same flow comes, so that only those wait for it: one bit each, the first lowest.
+pub(crate) fn look_ahead(hashes: impl DoubleEndedIterator<Item = u64> + ExactSizeIterator) -> u64 {
+    let count = hashes.len();
+    if count < 2 {
+        return 0;
     }
-    let mut later = [0u32; PLACES];
-    for item in items.iter_mut().rev() {
-        let tag = (item.hash >> 32) as u32 | 1;
-        let mut at = item.hash as usize % PLACES;
+    let (mut later, mut more) = ([0u32; PLACES], 0);
+    for (n, hash) in hashes.enumerate().rev() {
+        let tag = (hash >> 32) as u32 | 1;
+        let mut at = hash as usize % PLACES;
         while later[at] != 0 && later[at] != tag {
             at = (at + 1) % PLACES;
         }
-        item.more = later[at] == tag;
+        more |= u64::from(later[at] == tag) << n;
         later[at] = tag;
     }
+    more
 }
 
+const _: () = assert!(BURST <= 64, "a bit for each packet of a burst");
+
 impl Engine {
-    /// Delivers a packet whose addresses are final, at once or as a part of a super-frame.
+    /// Delivers a packet whose addresses are final, at once or as a part of a super-frame; `more` when another one of its flow comes
+    /// behind it in this burst.
     pub(crate) fn gather<E: Egress>(
         &mut self,
         cx: Context<'_>,
         pools: &mut Pools,
-        item: Item,
-        action: &Action,
+        (mut frame, parsed, more): (Frame, &Parsed, bool),
+        (way, tunnel_port): (Way, u16),
         out: &mut E,
     ) {
-        let Item {
-            mut frame,
-            parsed,
-            more,
-            ..
-        } = item;
-        if let Way::Port(port) = action.way {
+        if let Way::Port(port) = way {
             if let Some(at) = self.merge.position(port, &parsed.tuple) {
-                match self.join(pools, at, frame, &parsed) {
+                match self.join(pools, at, frame, parsed) {
                     Ok(full) if full || !more => return self.close(cx, pools, at, out),
                     Ok(_) => return,
                     Err(refused) => frame = refused,
                 }
                 self.close(cx, pools, at, out);
             }
-            if more && let Some(headers) = begin(cx, port, &frame, &parsed) {
+            if more && let Some(headers) = begin(cx, port, &frame, parsed) {
                 if self.merge.0.is_full() {
                     self.close(cx, pools, 0, out);
                 }
@@ -84,7 +89,7 @@ impl Engine {
                 return;
             }
         }
-        self.deliver(cx, pools, frame, &parsed, action.way, action.tunnel_port, out);
+        self.deliver(cx, pools, frame, parsed, way, tunnel_port, out);
     }
 
     /// Adds a packet to what grows at `at`, and says whether that is full; gives it back where it does not fit.
@@ -140,7 +145,7 @@ impl Engine {
 
     /// Sends all that grew.
     pub(crate) fn close_all<E: Egress>(&mut self, cx: Context<'_>, pools: &mut Pools, out: &mut E) {
-        while !self.merge.0.is_empty() {
+        while !self.merge.is_empty() {
             self.close(cx, pools, 0, out);
         }
     }

@@ -113,7 +113,7 @@ impl Engine {
         let link = Link {
             record: found.id,
             direction: found.direction,
-            tick: cx.tick(),
+            tick: cx.report_tick(),
             packets: 0,
             bytes: 0,
         };

@@ -10,3 +10,5 @@ pub(crate) use std::sync::{Mutex, MutexGuard};
 pub(crate) const SHARDS: usize = 64;
 /// Counters of keys that came and went, see `ConnectionTable::era`.
 pub(crate) const ERAS: usize = 1024;
+/// Counters of connections that ended, see `ConnectionTable::holds_since`: few enough to stay in a near cache.
+pub(crate) const ENDINGS: usize = 1 << 14;

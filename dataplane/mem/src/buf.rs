@@ -27,6 +27,7 @@ impl Buf {
     /// # Safety
     /// `chunk` must point to `cap` initialised bytes, aligned for `Buf`, which nobody else reads or writes while the
     /// value lives, and `start + len <= cap` must hold with `start >= LINK_BYTES`.
+    #[inline(always)]
     pub(crate) unsafe fn from_parts(
         chunk: NonNull<u8>,
         cap: u32,

@@ -4,12 +4,14 @@
 mod buf;
 mod pool;
 mod shared;
+mod table;
 #[cfg(test)]
 mod tests;
 
 pub use buf::Buf;
 pub use pool::{HEADROOM, LARGE_CHUNK, Memory, MemoryError, Pool, Pools};
 pub use shared::{SharedError, SharedWords};
+pub use table::Table;
 
 /// Asks the processor to bring the cache line that holds the start of `value` close. A hint: never an error, and nothing
 /// where the processor has none.

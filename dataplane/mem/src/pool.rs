@@ -16,8 +16,8 @@ pub const HEADROOM: usize = 256;
 pub const LARGE_CHUNK: usize = 66 * 1024;
 
 const BATCH: usize = 64;
-const PAGE: usize = 4096;
-const HUGE_PAGE: usize = 2 << 20;
+pub(crate) const PAGE: usize = 4096;
+pub(crate) const HUGE_PAGE: usize = 2 << 20;
 static NEXT_ID: AtomicU32 = AtomicU32::new(1);
 
 /// Why frame memory could not be made.
@@ -76,7 +76,7 @@ impl Drop for Region {
 
 /// Asks for transparent huge pages: frames are touched in random order, and 64 MiB of them are 16384 entries of a TLB
 /// that has some 1500. A refusal costs speed only.
-fn advise_huge_pages(base: NonNull<u8>, bytes: usize) {
+pub(crate) fn advise_huge_pages(base: NonNull<u8>, bytes: usize) {
     if bytes >= HUGE_PAGE && cfg!(not(miri)) {
         // SAFETY: the range was just allocated, is page-aligned, and the advice changes no byte of it.
         unsafe { libc::madvise(base.as_ptr().cast(), bytes, libc::MADV_HUGEPAGE) };
@@ -220,18 +220,21 @@ impl Pool {
     }
 
     /// An empty window at [`HEADROOM`]; `None` when the memory is used up.
-    #[inline]
+    #[inline(always)]
     pub fn alloc(&mut self) -> Option<Buf> {
         let index = match self.cache.pop() {
             Some(index) => index,
-            None => {
-                let batch = self.memory.0.depot.pop()?;
-                self.cache.extend_from_slice(&batch.chunks[..usize::from(batch.len)]);
-                self.cache.pop()?
-            }
+            None => self.refill()?,
         };
         // SAFETY: a free chunk's number is in one list only, and it has just left it.
         Some(unsafe { self.memory.buf(index, HEADROOM as u32, 0) })
+    }
+
+    #[cold]
+    fn refill(&mut self) -> Option<u32> {
+        let batch = self.memory.0.depot.pop()?;
+        self.cache.extend_from_slice(&batch.chunks[..usize::from(batch.len)]);
+        self.cache.pop()
     }
 
     /// Takes a chunk back; the chain behind it must be taken off first. A buffer of another memory is handed back.
@@ -307,8 +310,17 @@ impl Pools {
     }
 
     /// Gives a frame's whole chain back.
-    #[inline]
-    pub fn free(&mut self, mut buf: Buf) {
+    #[inline(always)]
+    pub fn free(&mut self, buf: Buf) {
+        // Most are one ordinary buffer, which goes to a list with room.
+        if buf.memory() == self.small.memory.0.id && buf.next().is_none() && self.small.cache.len() < 2 * BATCH {
+            self.small.cache.push(buf.index());
+        } else {
+            self.free_all(buf);
+        }
+    }
+
+    fn free_all(&mut self, mut buf: Buf) {
         loop {
             let next = buf.take_next();
             let lost = self.small.free(buf).or_else(|buf| self.large.free(buf)).is_err();

@@ -1,6 +1,7 @@
 //! Memory that another process can be handed: a sealed memfd, seen as atomic words. It never knows what the words mean, nor trusts
 //! whoever else has the descriptor.
 
+use crate::pool::{HUGE_PAGE, PAGE};
 use core::ops::Deref;
 use core::ptr::NonNull;
 use core::sync::atomic::AtomicU64;
@@ -98,13 +99,10 @@ impl SharedWords {
             .len();
         let len = usize::try_from(bytes).ok().filter(|b| *b > 0 && b.is_multiple_of(WORD));
         let len = len.ok_or(SharedError::Size(bytes))?;
-        let access = libc::PROT_READ | libc::PROT_WRITE;
-        // SAFETY: a fresh mapping at an address of the kernel's choice; nothing of ours is replaced.
-        let base = unsafe { libc::mmap(core::ptr::null_mut(), len, access, libc::MAP_SHARED, fd.as_raw_fd(), 0) };
-        let base = NonNull::new(base.cast::<AtomicU64>()).filter(|_| base != libc::MAP_FAILED);
-        let base = base.ok_or_else(|| kernel("mmap", io::Error::last_os_error()))?;
-        // SAFETY: the range was just mapped; the advice changes no byte of it. Refused is slower, not wrong.
-        unsafe { libc::madvise(base.as_ptr().cast(), len, libc::MADV_HUGEPAGE) };
+        let base = map_aligned(&fd, len)?;
+        // SAFETY: the range was just mapped; the advice changes no byte of it. Refused is slower, not wrong: connections lie in it in
+        // random order, and ordinary pages of a large table miss the TLB each time. Collapsing does not ask for the machine's setting.
+        unsafe { libc::madvise(base.as_ptr().cast(), len, libc::MADV_COLLAPSE) };
         let words = len / WORD;
         Ok(Self { base, words, fd })
     }
@@ -137,6 +135,44 @@ impl core::fmt::Debug for SharedWords {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(f, "SharedWords({})", self.words)
     }
+}
+
+/// Maps the file where huge pages begin, if it is as large as one.
+fn map_aligned(fd: &OwnedFd, len: usize) -> Result<NonNull<AtomicU64>, SharedError> {
+    let failed = || kernel("mmap", io::Error::last_os_error());
+    let room = len + if len >= HUGE_PAGE { HUGE_PAGE } else { 0 };
+    let (none, private) = (libc::PROT_NONE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: fresh address space at the kernel's choice; nothing of ours is replaced.
+    let reserved = unsafe { libc::mmap(core::ptr::null_mut(), room, none, private, -1, 0) };
+    if reserved == libc::MAP_FAILED {
+        return Err(failed());
+    }
+    let skip = if len >= HUGE_PAGE {
+        reserved.align_offset(HUGE_PAGE)
+    } else {
+        0
+    };
+    let (access, shared) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_FIXED);
+    // SAFETY: `skip + len` bytes were just reserved by us, and are in nobody's use.
+    let base = unsafe { libc::mmap(reserved.byte_add(skip), len, access, shared, fd.as_raw_fd(), 0) };
+    let mapped = NonNull::new(base.cast::<AtomicU64>()).filter(|_| base != libc::MAP_FAILED);
+    let error = failed();
+    // SAFETY: what is given back is the part of the reservation in front of the mapping and the one behind it; all of it, when there is
+    // none. Lengths are rounded up to pages by the kernel, as it did in reserving.
+    unsafe {
+        let (front, behind) = if mapped.is_some() {
+            (skip, skip + len.next_multiple_of(PAGE))
+        } else {
+            (room, room)
+        };
+        if front > 0 {
+            libc::munmap(reserved, front);
+        }
+        if room > behind {
+            libc::munmap(reserved.byte_add(behind), room - behind);
+        }
+    }
+    mapped.ok_or(error)
 }
 
 fn kernel(call: &'static str, source: io::Error) -> SharedError {

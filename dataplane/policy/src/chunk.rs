@@ -70,7 +70,7 @@ impl Chunk {
         let by_address = if flow.peer_addr.is_v4() {
             self.v4.find(u32::from_be_bytes(flow.peer_addr.v4_octets()))
         } else {
-            self.v6.find(u128::from_be_bytes(*flow.peer_addr.octets()))
+            self.v6.find(flow.peer_addr.bits())
         };
         flow.peer
             .map_or(*by_address, |id| or(by_address, self.identities.find(id.0)))

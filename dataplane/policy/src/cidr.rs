@@ -19,7 +19,7 @@ impl Cidr {
         if u32::from(len) > width {
             return None;
         }
-        let bits = u128::from_be_bytes(*addr.octets()) & !host_mask(skip + u32::from(len));
+        let bits = addr.bits() & !host_mask(skip + u32::from(len));
         Some(Self {
             base: Addr::v6(bits.to_be_bytes()),
             len,
@@ -50,7 +50,7 @@ impl Cidr {
 
     /// First and last address as numbers, for an IPv6 prefix.
     pub(crate) fn range_v6(self) -> Option<(u128, u128)> {
-        let first = u128::from_be_bytes(*self.base.octets());
+        let first = self.base.bits();
         (!self.base.is_v4()).then_some((first, first | host_mask(u32::from(self.len))))
     }
 }

@@ -80,7 +80,7 @@ impl EndpointIndex {
 }
 
 fn shard_of((addr, port): (Addr, u16)) -> usize {
-    let value = u128::from_be_bytes(*addr.octets());
+    let value = addr.bits();
     stable_hash(&[(value >> 64) as u64, value as u64, u64::from(port)]) as usize % SHARDS
 }
 

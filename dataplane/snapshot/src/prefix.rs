@@ -99,7 +99,7 @@ impl core::ops::Deref for Prefixes {
 
 /// `addr` with all but the first `bits` bits cleared.
 pub(crate) fn mask(addr: Addr, bits: u8) -> Addr {
-    let value = u128::from_be_bytes(*addr.octets());
+    let value = addr.bits();
     let kept = if bits == 0 {
         0
     } else {

@@ -56,7 +56,7 @@ pub mod dep {
     }
 
     fn bucket(addr: Addr, salt: u64, buckets: u32) -> u32 {
-        let value = u128::from_be_bytes(*addr.octets());
+        let value = addr.bits();
         (stable_hash(&[(value >> 64) as u64, value as u64, salt]) % u64::from(buckets)) as u32
     }
 }

@@ -45,8 +45,8 @@ fn ours(frame: &[u8]) -> Option<u64> {
     let Ok(Packet::Ip(p)) = parse(frame) else { return None };
     let t = p.tuple;
     Some(mix(
-        t.src.octets(),
-        t.dst.octets(),
+        &t.src.octets(),
+        &t.dst.octets(),
         t.proto.0,
         t.sport,
         t.dport,

@@ -74,8 +74,8 @@ impl Headers {
             ip[4..6].copy_from_slice(&(v4_total - 20).to_be_bytes());
             ip[6] = self.proto.0;
             ip[7] = self.ttl;
-            ip[8..24].copy_from_slice(self.src.octets());
-            ip[24..40].copy_from_slice(self.dst.octets());
+            ip[8..24].copy_from_slice(&self.src.octets());
+            ip[24..40].copy_from_slice(&self.dst.octets());
         }
     }
 }

@@ -24,12 +24,15 @@ impl Sum {
 
     /// The sum of an address's field on the wire: two words for IPv4, eight for IPv6.
     pub const fn of_addr(addr: &Addr) -> Self {
-        let o = addr.octets();
-        let mut at = if addr.is_v4() { 12 } else { 0 };
-        let mut acc = 0u32;
-        while at < 16 {
-            acc += u16::from_be_bytes([o[at], o[at + 1]]) as u32;
-            at += 2;
+        let bits = if addr.is_v4() {
+            addr.bits() & 0xffff_ffff
+        } else {
+            addr.bits()
+        };
+        let (mut acc, mut at) = (0u32, 0);
+        while at < 128 {
+            acc += (bits >> at) as u32 & 0xffff;
+            at += 16;
         }
         Self::of_u32(acc)
     }

@@ -1,6 +1,7 @@
 //! What a flow is known by, and the hash that is the same on every node.
 
 use crate::Addr;
+use core::hash::{Hash, Hasher};
 
 /// IP protocol number (IANA "Assigned Internet Protocol Numbers").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -24,7 +25,7 @@ impl Proto {
 ///
 /// For ICMP echo both ports hold the identifier, so that a reply's tuple is the request's with addresses exchanged.
 /// Protocols without ports hold 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tuple {
     /// Source address.
     pub src: Addr,
@@ -82,12 +83,21 @@ impl Scope {
 }
 
 /// Key of the flow cache: the tuple and where it came in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowKey {
     /// Addresses, ports, protocol.
     pub tuple: Tuple,
     /// Ingress.
     pub scope: Scope,
+}
+
+impl Hash for Tuple {
+    #[inline(always)]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.src.hash(state);
+        self.dst.hash(state);
+        state.write_u64(self.ports());
+    }
 }
 
 /// A 64-bit hash that is the same on every node and over restarts: Maglev, source hashing and tunnel source ports use
@@ -108,22 +118,15 @@ pub fn stable_hash(words: &[u64]) -> u64 {
 }
 
 impl Tuple {
+    #[inline(always)]
+    fn ports(&self) -> u64 {
+        u64::from(self.sport) << 32 | u64::from(self.dport) << 16 | u64::from(self.proto.0)
+    }
+
     /// [`stable_hash`] over source, destination, ports and protocol. Directed: the reverse tuple hashes differently.
     pub fn stable_hash(&self) -> u64 {
-        let word = |bytes: &[u8; 16], at: usize| {
-            u64::from_be_bytes([
-                bytes[at],
-                bytes[at + 1],
-                bytes[at + 2],
-                bytes[at + 3],
-                bytes[at + 4],
-                bytes[at + 5],
-                bytes[at + 6],
-                bytes[at + 7],
-            ])
-        };
-        let (s, d) = (self.src.octets(), self.dst.octets());
-        let ports = u64::from(self.sport) << 32 | u64::from(self.dport) << 16 | u64::from(self.proto.0);
-        stable_hash(&[word(s, 0), word(s, 8), word(d, 0), word(d, 8), ports])
+        let words = |addr: &Addr| ((addr.bits() >> 64) as u64, addr.bits() as u64);
+        let ((a, b), (c, d)) = (words(&self.src), words(&self.dst));
+        stable_hash(&[a, b, c, d, self.ports()])
     }
 }

@@ -85,7 +85,7 @@ fn names_one_host(addr: &Addr) -> bool {
         !matches!(first, 0 | 127 | 224..)
     } else {
         let [first, middle @ .., last] = addr.octets();
-        *first != 0xff && !(*first == 0 && *last <= 1 && *middle == [0; 14])
+        first != 0xff && !(first == 0 && last <= 1 && middle == [0; 14])
     }
 }
 

@@ -44,7 +44,7 @@ pub fn solicitation(frame: &[u8], p: &Parsed) -> Result<Solicited, DropReason> {
     }
     let target = Addr::v6(*fixed[8..].first_chunk().ok_or(malformed)?);
     let source_link = source_link(options)?;
-    let dad = *p.tuple.src.octets() == [0; 16];
+    let dad = p.tuple.src.octets() == [0; 16];
     // A group that is not the target's is heard by nobody who could answer (RFC 4291 section 2.7.1).
     let to_group = p.tuple.dst.is_multicast_or_broadcast();
     if target.is_v4()
@@ -87,7 +87,7 @@ fn source_link(mut options: &[u8]) -> Result<Option<MacAddr>, DropReason> {
 /// ff02::1:ff00:0/104 with the end of the target (RFC 4291 section 2.7.1).
 const fn is_solicited_node(addr: &Addr, target: &Addr) -> bool {
     let [.., a, b, c] = target.octets();
-    matches!(addr.octets(), [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, x, y, z] if *x == *a && *y == *b && *z == *c)
+    matches!(addr.octets(), [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, x, y, z] if x == a && y == b && z == c)
 }
 
 /// Writes the frame that tells the asker of `solicited` that its target is at `our`, a router: to `asker` and `asker_mac`, or
@@ -123,7 +123,7 @@ pub fn advertise(
         2,
         &[
             &[ADVERTISEMENT, 0, 0, 0, flags, 0, 0, 0],
-            solicited.target.octets(),
+            &solicited.target.octets(),
             &[TARGET_LINK, 1, a, b, c, d, e, f],
         ],
     )

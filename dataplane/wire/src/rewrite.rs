@@ -106,7 +106,7 @@ fn write_addresses(ip: &mut [u8], v6: bool, r: &Rewrite) -> Option<Change> {
             if let (Some((addr, _)), Some(field)) = (new, header[at..].first_chunk_mut::<16>()) {
                 change.old = change.old + Sum::of_addr(&Addr::v6(*field));
                 change.new = change.new + Sum::of_addr(&addr);
-                *field = *addr.octets();
+                *field = addr.octets();
             }
         }
     } else {

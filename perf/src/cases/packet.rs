@@ -88,8 +88,8 @@ fn build(
     } else {
         let header = Ipv6Header {
             hop_limit: ttl,
-            source: *src.0.octets(),
-            destination: *dst.0.octets(),
+            source: src.0.octets(),
+            destination: dst.0.octets(),
             ..Default::default()
         };
         IpHeaders::Ipv6(header, Default::default())

@@ -8,6 +8,7 @@ pub(crate) use sluice_mem::SharedError;
 
 pub(crate) const SHARDS: usize = 2;
 pub(crate) const ERAS: usize = 2;
+pub(crate) const ENDINGS: usize = 2;
 
 /// Not shared with anybody.
 #[derive(Debug)]

@@ -143,10 +143,7 @@ impl<'a> Cell<'a> {
 }
 
 fn tuple_words(t: &Tuple) -> [u64; 5] {
-    let (s, d) = (
-        u128::from_be_bytes(*t.src.octets()),
-        u128::from_be_bytes(*t.dst.octets()),
-    );
+    let (s, d) = (t.src.bits(), t.dst.bits());
     let ports = u64::from(t.sport) << 32 | u64::from(t.dport) << 16 | u64::from(t.proto.0);
     [(s >> 64) as u64, s as u64, (d >> 64) as u64, d as u64, ports]
 }

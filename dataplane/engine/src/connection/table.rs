@@ -3,7 +3,7 @@
 use super::record::{Direction, Life, Record, RecordId};
 use super::records::{Records, RecordsError};
 use super::seats::{Asked, Class, Seats};
-use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, ERAS, Keyed, Mutex, MutexGuard, Ordering, SHARDS};
+use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, ENDINGS, ERAS, Keyed, Mutex, MutexGuard, Ordering, SHARDS};
 use hashbrown::HashTable;
 use sluice_lb::{ConnState, Timeouts};
 use sluice_wire::{Generation, Scope, Tuple};
@@ -44,6 +44,7 @@ pub struct ConnectionTable {
     pub(super) seats: Seats,
     hasher: Keyed,
     eras: Box<[AtomicU32]>,
+    pub(super) endings: Box<[AtomicU32]>,
     pub(super) timeouts: Timeouts,
     pub(super) sweep_at: AtomicUsize,
     live: AtomicU32,
@@ -65,6 +66,7 @@ impl ConnectionTable {
             seats: Seats::new(capacity),
             hasher: Keyed::default(),
             eras: (0..ERAS).map(|_| AtomicU32::new(0)).collect(),
+            endings: (0..ENDINGS).map(|_| AtomicU32::new(0)).collect(),
             timeouts,
             sweep_at: AtomicUsize::new(0),
             live: AtomicU32::new(0),
@@ -246,6 +248,7 @@ impl ConnectionTable {
         if after == before {
             return None;
         }
+        self.note_ending(id.index);
         for (shard, hash, direction) in [
             (first, original, Direction::Original),
             (second, reply, Direction::Reply),

@@ -3,7 +3,7 @@
 use super::ConnectionTable;
 use super::record::{Direction, Life, RecordId};
 use super::table::class_of;
-use crate::sync::Ordering;
+use crate::sync::{ENDINGS, Ordering};
 use sluice_lb::{ConnState, on_packet};
 use sluice_wire::Proto;
 
@@ -37,10 +37,48 @@ impl ConnectionTable {
         }
     }
 
+    /// Whether [`Self::standing`] says that it holds. `seen` belongs to whoever asks, again and again: as long as no connection that
+    /// shares a counter with this one ends, the answer is there, and the record, which lies far away, is left alone.
+    #[inline(always)]
+    pub(crate) fn holds_since(&self, id: RecordId, seen: &mut u32) -> bool {
+        let now = self.endings[id.index as usize % ENDINGS].load(Ordering::Acquire);
+        *seen == now || self.holds_now(id, now, seen)
+    }
+
+    /// `now` was read before the record is: an ending in between shows as another one next time.
+    #[inline(never)]
+    fn holds_now(&self, id: RecordId, now: u32, seen: &mut u32) -> bool {
+        let holds = self.standing(id) == Standing::Holds;
+        if holds {
+            *seen = now;
+        }
+        holds
+    }
+
+    /// What [`Self::holds_since`] is asked with first: a value that says nothing.
+    pub(crate) fn unseen(&self, id: RecordId) -> u32 {
+        self.endings[id.index as usize % ENDINGS]
+            .load(Ordering::Acquire)
+            .wrapping_sub(1)
+    }
+
+    /// Notes that the connection in this place does not hold any more; after that is so.
+    pub(super) fn note_ending(&self, index: u32) {
+        self.endings[index as usize % ENDINGS].fetch_add(1, Ordering::Release);
+    }
+
     /// Asks the processor for what [`Self::standing`] reads.
     #[inline]
     pub(crate) fn prefetch(&self, id: RecordId) {
         self.records.prefetch_life(id.index);
+    }
+
+    /// Asks the processor for what [`Self::touch`] writes.
+    #[inline]
+    pub(crate) fn prefetch_usage(&self, id: RecordId, direction: Direction) {
+        if let Some(cell) = self.records.cell(id.index) {
+            sluice_mem::prefetch(cell.usage(direction).packets);
+        }
     }
 
     /// Reports packets of one direction; false when the connection is gone, so that the caller forgets it too.
@@ -71,6 +109,9 @@ impl ConnectionTable {
             cut: false,
             ..life
         })?;
+        if after.state == Some(ConnState::Reset) && before != after {
+            self.note_ending(id.index);
+        }
         if before.state.map(class_of) != after.state.map(class_of) {
             // Two packets may come here at once: the state that is there under the lock is what counts.
             self.seats.reclass(id.index, || self.state(id).map(class_of));

@@ -2,7 +2,7 @@
 
 use super::bench::Bench;
 use super::table::{table, tuple};
-use sluice_wire::{FlowKey, Scope};
+use sluice_wire::{FlowKey, FlowWords, Scope};
 use std::collections::HashSet;
 
 #[test]
@@ -23,7 +23,7 @@ fn flow_caches_that_were_started_apart_hash_differently() {
         scope: Scope::port(1),
     };
     let hashes: HashSet<u64> = (0..100)
-        .flat_map(|n| [&one, &two].map(|b| b.workers[0].engine.hash(&key(n))))
+        .flat_map(|n| [&one, &two].map(|b| b.workers[0].engine.hash(&FlowWords::from(&key(n)))))
         .collect();
     assert_eq!(hashes.len(), 200);
 }
@@ -43,7 +43,7 @@ fn flows_that_count_up_spread_over_the_cache_by_chance() {
                 tuple,
                 scope: Scope::port(3),
             };
-            sets[bench.workers[0].engine.hash(&key) as usize % SETS] += 1;
+            sets[bench.workers[0].engine.hash(&FlowWords::from(&key)) as usize % SETS] += 1;
         }
         let too_many: u32 = sets.iter().map(|n| n.saturating_sub(4)).sum();
         assert!((3000..3800).contains(&too_many), "{too_many}");

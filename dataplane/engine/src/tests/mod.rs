@@ -11,6 +11,7 @@ mod churn;
 mod connections;
 mod echo_ids;
 mod endpoint_first;
+mod fast;
 mod fragmentation;
 mod fragments;
 mod hard_packets;

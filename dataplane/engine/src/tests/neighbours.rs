@@ -22,7 +22,7 @@ fn solicit(from: (MacAddr, Addr), target: Addr) -> Packet {
     let mut group = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, 0, 0, 0];
     group[13..].copy_from_slice(&target.octets()[13..]);
     let mut body = target.octets().to_vec();
-    if *from.1.octets() != [0; 16] {
+    if from.1.octets() != [0; 16] {
         body.extend([1, 1]);
         body.extend(from.0.0);
     }
@@ -139,7 +139,7 @@ fn questions_in_other_forms_are_answered() {
 
     let own = (A.mac, A.addr(false));
     let target = BASE.addr(false);
-    let bare = Packet::icmp(own.1, target, 135, 0, [0; 4], target.octets());
+    let bare = Packet::icmp(own.1, target, 135, 0, [0; 4], &target.octets());
     let bare = bare.ttl(255).between(A.mac, GATEWAY_MAC);
     let sent = bench.send(A.slot, &bare.frame());
     assert_eq!(

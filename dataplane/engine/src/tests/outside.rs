@@ -147,7 +147,7 @@ fn a_pod_cannot_make_tunnel_packets_in_the_nodes_name() {
         let [gateway, peers] = if v4 {
             [Addr::v4([10, 244, 2, 1]), Addr::v4([10, 244, 2, 0])]
         } else {
-            let mut peers = *base.octets();
+            let mut peers = base.octets();
             peers[7] = 2;
             let mut gateway = peers;
             gateway[15] = 1;

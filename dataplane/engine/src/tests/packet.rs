@@ -209,8 +209,8 @@ impl Packet {
             let header = Ipv6Header {
                 traffic_class: self.tos,
                 hop_limit: self.ttl,
-                source: *self.src.0.octets(),
-                destination: *self.dst.0.octets(),
+                source: self.src.0.octets(),
+                destination: self.dst.0.octets(),
                 ..Default::default()
             };
             IpHeaders::Ipv6(header, Default::default())

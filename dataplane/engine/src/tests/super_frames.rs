@@ -21,7 +21,7 @@ pub(super) fn partial(packet: &Packet, gso: Option<u16>) -> (Meta, Vec<u8>) {
         if a.is_v4() {
             words(&a.v4_octets())
         } else {
-            words(a.octets())
+            words(&a.octets())
         }
     };
     let mut sum = addr(&tuple.src) + addr(&tuple.dst) + u32::from(tuple.proto.0) + (frame.len() - l4) as u32;

@@ -15,7 +15,7 @@ use sluice_snapshot::{PeerSlot, Prefix, Route};
 use sluice_wire::{MacAddr, Meta, PortSlot, Proto, Scope};
 
 #[derive(Clone, Debug)]
-enum Step {
+pub(super) enum Step {
     Send {
         from: Who,
         to: Who,
@@ -50,7 +50,7 @@ fn l4() -> impl Strategy<Value = L4> {
 }
 
 /// Few flows, so that they meet changes that are about them.
-fn step() -> impl Strategy<Value = Step> {
+pub(super) fn step() -> impl Strategy<Value = Step> {
     let pod = || select(&[A, B, REMOTE][..]);
     let local = || select(&[A, B][..]);
     let ends = select(
@@ -97,7 +97,7 @@ fn policies(bits: u8) -> Vec<sluice_policy::Policy> {
         .collect()
 }
 
-fn change(w: &mut World, step: &Step) {
+pub(super) fn change(w: &mut World, step: &Step) {
     match step {
         Step::Endpoints(by) => w.serve(by),
         Step::Policies(bits) => w.policies = policies(*bits),

@@ -305,7 +305,7 @@ impl Steering {
     /// # Errors
     /// [`SteeringError::Full`] or [`SteeringError::Map`]; the change is made in part then.
     pub fn set_node_addresses(&mut self, addresses: &[Addr]) -> Result<(), SteeringError> {
-        let wanted = addresses.iter().map(|a| *a.octets()).collect();
+        let wanted = addresses.iter().map(|a| a.octets()).collect();
         let limit = (MAX_NODE_ADDRESSES, "node addresses");
         apply(&mut self.nodes, &mut self.known_nodes, &wanted, limit)
     }
@@ -316,7 +316,7 @@ impl Steering {
     /// # Errors
     /// [`SteeringError::Full`] or [`SteeringError::Map`]; the change is made in part then.
     pub fn set_pod_ranges(&mut self, ranges: &[(Addr, u8)]) -> Result<(), SteeringError> {
-        let wanted = ranges.iter().map(|(addr, bits)| (*addr.octets(), *bits)).collect();
+        let wanted = ranges.iter().map(|(addr, bits)| (addr.octets(), *bits)).collect();
         let limit = (MAX_POD_RANGES, "pod ranges");
         apply(&mut self.pod_ranges, &mut self.known_ranges, &wanted, limit)
     }
@@ -440,7 +440,7 @@ fn with_causes(err: &dyn Error) -> String {
 
 fn frontend_key(addr: Addr, proto: Proto, port: u16) -> FrontendKey {
     let mut key = [0; 20];
-    key[..16].copy_from_slice(addr.octets());
+    key[..16].copy_from_slice(&addr.octets());
     key[16..18].copy_from_slice(&port.to_be_bytes());
     key[18] = proto.0;
     key

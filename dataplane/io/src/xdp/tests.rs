@@ -81,8 +81,8 @@ fn ip(src: Addr, dst: Addr, proto: u8, payload: &[u8]) -> Vec<u8> {
     } else {
         out = vec![0x60, 0, 0, 0, 0, 0, proto, 64];
         out[4..6].copy_from_slice(&(payload.len() as u16).to_be_bytes());
-        out.extend_from_slice(src.octets());
-        out.extend_from_slice(dst.octets());
+        out.extend_from_slice(&src.octets());
+        out.extend_from_slice(&dst.octets());
     }
     out.extend_from_slice(payload);
     out

@@ -3,10 +3,12 @@
 mod glance;
 mod ipv4;
 mod ipv6;
+mod plain;
 mod quoted;
 mod transport;
 
 pub use glance::{Claim, Glance};
+pub use plain::Plain;
 pub use quoted::{Quoted, parse_quoted};
 
 use crate::arp::{self, Arp};

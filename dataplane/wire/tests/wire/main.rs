@@ -9,6 +9,7 @@ mod glance;
 mod hostile;
 mod mss;
 mod parse;
+mod plain;
 mod quoted;
 mod rewrite;
 mod sample;

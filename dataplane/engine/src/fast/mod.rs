@@ -1,0 +1,205 @@
+//! The fast path: plain packets of flows that the cache knows, whole bursts at a time, each stage over all of them so that the memory
+//! that one packet waits for is asked for while others are worked on. It never decides anything: whatever is not plain, not known or no
+//! longer certain is left, in its order, to the general path, which would have done the same with all the others.
+
+mod finish;
+mod peers;
+mod sight;
+
+pub(crate) use peers::Peers;
+
+use crate::action::Way;
+use crate::cache::Flags;
+use crate::engine::Context;
+use crate::merge::look_ahead;
+use crate::{Burst, Egress, Engine, Frame};
+use finish::{Counted, Work};
+use sight::{Fate, Sight};
+use sluice_mem::Pools;
+use sluice_snapshot::{Caps, PortKind};
+use sluice_wire::{BURST, PortSlot};
+
+/// What is known of the frames of a burst, and what is counted once for all of them.
+pub(crate) struct Sights {
+    each: Box<[Sight; BURST]>,
+    counted: Counted,
+}
+
+impl Default for Sights {
+    fn default() -> Self {
+        Self {
+            each: Box::new([Sight::NOTHING; BURST]),
+            counted: Counted::default(),
+        }
+    }
+}
+
+/// Flows of which a packet was left to the general path in this burst: those behind it must not pass it. What hashes alike is left, too.
+#[derive(Default)]
+struct Left {
+    any: bool,
+    flows: [u64; 4],
+}
+
+impl Left {
+    fn note(&mut self, hash: u64) {
+        self.any = true;
+        self.flows[(hash >> 6) as usize % 4] |= 1 << (hash % 64);
+    }
+
+    #[inline(always)]
+    fn has(&self, hash: u64) -> bool {
+        self.any && self.flows[(hash >> 6) as usize % 4] & 1 << (hash % 64) != 0
+    }
+}
+
+impl Engine {
+    /// Forwards what it can of `rx`; `rest` gets the others.
+    pub(crate) fn fast<E: Egress>(
+        &mut self,
+        cx: Context<'_>,
+        pools: &mut Pools,
+        rx: &mut Burst,
+        rest: &mut Burst,
+        out: &mut E,
+    ) {
+        self.look(cx, rx);
+        let more = self.look_up_all(cx.report_tick(), rx.len());
+        // Mostly all of them.
+        let all = self.rewrite(cx, rx, more != 0) == rx.len() as u64 && more == 0;
+        if all {
+            for (frame, sight) in rx.drain(..).zip(self.sights.each.iter()) {
+                out.send(pools, sight.port, frame);
+            }
+            return;
+        }
+        for (n, frame) in rx.drain(..).enumerate() {
+            let sight = &self.sights.each[n % BURST];
+            match sight.fate {
+                Fate::Sent => out.send(pools, sight.port, frame),
+                Fate::Left => rest.push(frame),
+                Fate::Grows => self.grow(cx, pools, frame, n, more >> n & 1 != 0, out),
+            }
+        }
+        self.close_all(cx, pools, out);
+    }
+
+    /// 1. What is each frame? Hash, and ask the memory for the set.
+    #[inline(always)]
+    fn look(&mut self, cx: Context<'_>, frames: &[Frame]) {
+        let Self {
+            sights,
+            peers,
+            cache,
+            counters,
+            hasher,
+            ..
+        } = self;
+        // Frames of one port come together.
+        let (mut slot, mut port, mut run) = (PortSlot(0), None, (0, 0));
+        for (frame, sight) in frames.iter().zip(sights.each.iter_mut()) {
+            if frame.meta.ingress != slot || run.0 == 0 {
+                if run.0 > 0 {
+                    counters.receive(slot, run.0, run.1);
+                }
+                slot = frame.meta.ingress;
+                (port, run) = (cx.snapshot.parts.ports.get(slot), (0, 0));
+            }
+            run = (run.0 + 1, run.1 + frame.buf.total_len() as u64);
+            match port.map(|port| (&port.kind, port.scope)) {
+                Some((PortKind::Pod { mac, .. }, scope)) => sight.inside(frame, Some(*mac), scope),
+                Some((PortKind::Host { .. }, scope)) => sight.inside(frame, None, scope),
+                Some((PortKind::Uplink { mac }, scope)) => sight.outside(cx, peers, frame, *mac, scope),
+                None => *sight = Sight::NOTHING,
+            }
+            sight.hash = crate::engine::hash(hasher, &sight.packet.words);
+            cache.prefetch(sight.hash);
+        }
+        if run.0 > 0 {
+            counters.receive(slot, run.0, run.1);
+        }
+    }
+
+    /// 2. Ask for the entries, and 3. for the connections that are to hear of them. Behind which packets another one of the same flow comes, where that matters.
+    #[inline(always)]
+    fn look_up_all(&mut self, tick: u32, count: usize) -> u64 {
+        let Self {
+            sights, cache, shared, ..
+        } = self;
+        for sight in sights.each.iter_mut().take(count) {
+            sight.place = if sight.usual { cache.candidate(sight.hash) } else { None };
+        }
+        let mut may_grow = false;
+        for sight in sights.each.iter_mut().take(count) {
+            let known = sight.place.and_then(|place| cache.get(place));
+            match known.filter(|entry| entry.flags.has(Flags::FAST) && entry.words() == sight.packet.words) {
+                Some(entry) => {
+                    if entry.is_due(tick) {
+                        shared.connections.prefetch(entry.record);
+                        shared.connections.prefetch_usage(entry.record, entry.direction);
+                    }
+                    may_grow |= matches!(entry.way, Way::Port(_));
+                }
+                None => sight.place = None,
+            }
+        }
+        if may_grow {
+            look_ahead(sights.each[..count].iter().map(|sight| sight.hash))
+        } else {
+            0
+        }
+    }
+
+    /// 4. Rewrite, in the order of arrival, what holds still; how many that were.
+    #[inline(always)]
+    fn rewrite(&mut self, cx: Context<'_>, frames: &mut [Frame], gathers: bool) -> u64 {
+        let Self {
+            sights,
+            cache,
+            shared,
+            counters,
+            outer_ip_id,
+            ..
+        } = self;
+        let mut work = Work {
+            cx,
+            cache,
+            shared,
+            counters,
+            outer_ip_id,
+            counted: &mut sights.counted,
+            gathers,
+        };
+        let mut left = Left::default();
+        for (frame, sight) in frames.iter_mut().zip(sights.each.iter_mut()) {
+            let done = match sight.place {
+                Some(place) if !left.has(sight.hash) => work.finish(place, sight, frame),
+                _ => false,
+            };
+            if !done {
+                left.note(sight.hash);
+            }
+        }
+        let counted = core::mem::take(&mut sights.counted);
+        counters.events.cache_hits.add(counted.hits);
+        counters.pulled.add(counted.pulled.0, counted.pulled.1);
+        counters.pushed.add(counted.pushed.0, counted.pushed.1);
+        counted.hits
+    }
+
+    /// Sends a packet that is rewritten by its port, or makes it a part of a super-frame; `more` of its flow come behind it.
+    fn grow<E: Egress>(&mut self, cx: Context<'_>, pools: &mut Pools, frame: Frame, n: usize, more: bool, out: &mut E) {
+        let Sight { mut packet, port, .. } = self.sights.each[n % BURST];
+        // It has other addresses now.
+        let still = packet.read(frame.buf.bytes());
+        debug_assert!(still, "rewriting keeps a plain packet plain");
+        let parsed = packet.parsed(frame.buf.bytes());
+        self.gather(cx, pools, (frame, &parsed, more), (Way::Port(port), 0), out);
+    }
+}
+
+/// Whether any super-frames are taken there.
+#[inline(always)]
+fn grows(caps: Caps) -> bool {
+    caps.checksum && (caps.tso4 || caps.tso6 || caps.uso)
+}
