@@ -4,7 +4,7 @@ mod decapsulate;
 mod ecn;
 mod template;
 
-pub use decapsulate::{Inner, decapsulate};
+pub use decapsulate::{Inner, decapsulate, decapsulate_plain};
 pub use ecn::{decap_ecn, encap_ecn};
 pub use template::{OVERHEAD_V4, OVERHEAD_V6, Template, Tunnel, is_source_port, source_port};
 

@@ -280,7 +280,10 @@ impl Engine {
 }
 
 #[inline(always)]
-#[expect(clippy::manual_hash_one, reason = "that one is called for every packet; this is a part of the loop")]
+#[expect(
+    clippy::manual_hash_one,
+    reason = "that one is called for every packet; this is a part of the loop"
+)]
 pub(crate) fn hash(hasher: &RandomState, key: &FlowWords) -> u64 {
     let mut state = hasher.build_hasher();
     key.hash(&mut state);

@@ -1,6 +1,7 @@
 //! Windows against a plain array, and pools against counting, also across threads.
 
-use crate::{Buf, HEADROOM, Memory, Pools};
+use crate::{Buf, HEADROOM, Memory, Pools, SharedWords, Table};
+use core::sync::atomic::Ordering;
 use proptest::prelude::*;
 use std::sync::mpsc::sync_channel;
 
@@ -154,4 +155,31 @@ fn the_time_stamp_counter_goes_on_and_never_back() {
         last = now;
     }
     assert!(last > began);
+}
+
+#[test]
+fn a_table_begins_where_huge_pages_do_and_holds_what_is_put_in() {
+    let mut small = Table::new(3, 7u64);
+    let mut large = Table::new((2 << 20) / 8 + 1, 7u64);
+    assert!(large.as_ptr().addr().is_multiple_of(2 << 20));
+    for table in [&mut small, &mut large] {
+        assert!(table.iter().all(|value| *value == 7));
+        let last = table.len() - 1;
+        table[last] = 9;
+        assert_eq!((table[0], table[last]), (7, 9));
+    }
+    assert_eq!((small.len(), large.len()), (3, (2 << 20) / 8 + 1));
+    // None is one, so that every mask finds something.
+    assert_eq!(Table::new(0, 1u8).len(), 1);
+}
+
+#[test]
+#[cfg(not(miri))]
+fn shared_words_of_a_huge_page_begin_where_one_does() {
+    let words = SharedWords::create(c"test", (5 << 20) / 8 + 3).unwrap();
+    assert!(words.as_ptr().addr().is_multiple_of(2 << 20));
+    let last = words.len() - 1;
+    words[last].store(5, Ordering::Relaxed);
+    let again = SharedWords::map(words.fd().try_clone_to_owned().unwrap()).unwrap();
+    assert_eq!((again.len(), again[last].load(Ordering::Relaxed)), (words.len(), 5));
 }

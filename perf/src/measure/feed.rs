@@ -92,28 +92,32 @@ impl PacketIo for Feed {
             ..Received::default()
         };
         let stride = self.stride();
-        while (received.frames as usize) < most && !burst.is_full() {
-            let Some(mut buf) = pools.small.alloc() else { break };
-            let [len, port, words @ ..] = &self.stamps[self.at..self.at + stride] else {
-                break;
-            };
-            let len = usize::from(*len);
-            if let Some(bytes) = buf.extend(len.max(BLOCK * self.template.len())) {
-                for (to, from) in bytes.as_chunks_mut::<BLOCK>().0.iter_mut().zip(&self.template) {
-                    *to = *from;
+        let most = most.min(burst.remaining_capacity());
+        while (received.frames as usize) < most && !self.stamps.is_empty() {
+            let (before, left) = (burst.len(), most - received.frames as usize);
+            for stamp in self.stamps[self.at..].chunks_exact(stride).take(left) {
+                let ([len, port, words @ ..], Some(mut buf)) = (stamp, pools.small.alloc()) else {
+                    break;
+                };
+                let len = usize::from(*len);
+                if let Some(bytes) = buf.extend(len.max(BLOCK * self.template.len())) {
+                    for (to, from) in bytes.as_chunks_mut::<BLOCK>().0.iter_mut().zip(&self.template) {
+                        *to = *from;
+                    }
+                    for (at, word) in self.fields.iter().zip(words) {
+                        let at = usize::from(*at);
+                        bytes[at..at + 2].copy_from_slice(&word.to_ne_bytes());
+                    }
                 }
-                for (at, word) in self.fields.iter().zip(words) {
-                    let at = usize::from(*at);
-                    bytes[at..at + 2].copy_from_slice(&word.to_ne_bytes());
-                }
+                buf.truncate(len);
+                let meta = Meta::from_port(PortSlot(*port));
+                burst.push(Frame { buf, meta });
             }
-            buf.truncate(len);
-            let meta = Meta::from_port(PortSlot(*port));
-            burst.push(Frame { buf, meta });
-            received.frames += 1;
-            self.at += stride;
-            if self.at == self.stamps.len() {
-                self.at = 0;
+            let frames = burst.len() - before;
+            received.frames += frames as u32;
+            self.at = (self.at + stride * frames) % self.stamps.len();
+            if frames == 0 {
+                break;
             }
         }
         self.received += u64::from(received.frames);

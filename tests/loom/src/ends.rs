@@ -123,3 +123,32 @@ fn a_sweep_and_a_worker_do_not_both_end_a_connection() {
         entered(table, &old);
     });
 }
+
+/// Whoever looked before the end, or in the middle of it, does not take that for an answer afterwards.
+fn ends_for_all(end: impl Fn(&ConnectionTable, RecordId) + Copy + Send + Sync + 'static) {
+    check(1, move |table| {
+        let id = entered(table, &record(tuple(1, 2), tuple(2, 1)));
+        table.advance(id, Direction::Reply, Proto::TCP, ACK);
+        let other = spawn(table, move |table| {
+            let mut seen = table.unseen(id);
+            table.holds_since(id, &mut seen);
+            seen
+        });
+        end(table, id);
+        let mut seen = other.join().unwrap();
+        assert!(!table.holds_since(id, &mut seen));
+    });
+}
+
+#[test]
+fn a_connection_that_was_removed_does_not_hold_for_anybody() {
+    ends_for_all(|table, id| assert!(table.remove(id).is_some()));
+}
+
+#[test]
+fn a_connection_that_was_reset_does_not_hold_for_anybody() {
+    ends_for_all(|table, id| {
+        let state = table.advance(id, Direction::Original, Proto::TCP, RST);
+        assert_eq!(state, Some(ConnState::Reset));
+    });
+}

@@ -64,7 +64,7 @@ impl Engine {
         out: &mut E,
     ) {
         self.look(cx, rx);
-        let more = self.look_up_all(cx.report_tick(), rx.len());
+        let more = self.look_up_all(cx, rx.len());
         // Mostly all of them.
         let all = self.rewrite(cx, rx, more != 0) == rx.len() as u64 && more == 0;
         if all {
@@ -122,7 +122,8 @@ impl Engine {
 
     /// 2. Ask for the entries, and 3. for the connections that are to hear of them. Behind which packets another one of the same flow comes, where that matters.
     #[inline(always)]
-    fn look_up_all(&mut self, tick: u32, count: usize) -> u64 {
+    fn look_up_all(&mut self, cx: Context<'_>, count: usize) -> u64 {
+        let tick = cx.report_tick();
         let Self {
             sights, cache, shared, ..
         } = self;
@@ -138,7 +139,7 @@ impl Engine {
                         shared.connections.prefetch(entry.record);
                         shared.connections.prefetch_usage(entry.record, entry.direction);
                     }
-                    may_grow |= matches!(entry.way, Way::Port(_));
+                    may_grow |= matches!(entry.way, Way::Port(slot) if grows_at(cx, slot));
                 }
                 None => sight.place = None,
             }
@@ -196,6 +197,12 @@ impl Engine {
         let parsed = packet.parsed(frame.buf.bytes());
         self.gather(cx, pools, (frame, &parsed, more), (Way::Port(port), 0), out);
     }
+}
+
+/// Whether any super-frames are taken by this port.
+#[inline(always)]
+fn grows_at(cx: Context<'_>, slot: PortSlot) -> bool {
+    cx.snapshot.parts.ports.get(slot).is_some_and(|port| grows(port.caps))
 }
 
 /// Whether any super-frames are taken there.
