@@ -12,10 +12,11 @@ pub use request::{
 };
 pub use rows::{
     AttachAnswer, CountersReport, DropCount, DropRow, DropsReport, EndpointRow, FlowRow, FrontendRow, LostCount,
-    PolicyRow, PolicySide, PortCounters, SelectingPolicyRow, ServiceRow,
+    PolicyRow, PolicySide, PortCounters, RingLevel, RingRow, SelectingPolicyRow, ServiceRow,
 };
 pub use server::{Call, Limits, serve};
 pub use socket::Socket;
 pub use status::{
-    DropStatus, HostStatus, Problem, Reply, SourceStatus, Status, UplinkStatus, Warning, WorkerRow, WorkerTotals,
+    BurstClass, DropStatus, HostStatus, Problem, Reply, SourceStatus, Status, UplinkStatus, Warning, WorkerRow,
+    WorkerTotals,
 };

@@ -1,5 +1,6 @@
 //! The answers to the other verbs. Names are stable; addresses are text, numbers exact.
 
+use super::WorkerTotals;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -130,6 +131,45 @@ pub struct CountersReport {
     /// What no worker ever had, and so is in no balance.
     #[serde(default)]
     pub lost: Vec<LostCount>,
+    /// By worker.
+    #[serde(default)]
+    pub workers: Vec<WorkerTotals>,
+    /// As [`super::Status::tsc_hz`].
+    #[serde(default)]
+    pub tsc_hz: Option<u64>,
+    /// How full the rings of the uplink's queues are at this moment.
+    #[serde(default)]
+    pub rings: Vec<RingRow>,
+}
+
+/// The rings that a queue shares with the kernel, between two rounds of its worker.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RingRow {
+    /// Slot of the port.
+    pub slot: u16,
+    /// As [`PortCounters::name`].
+    pub port: String,
+    /// Number of the NIC's queue.
+    pub queue: u32,
+    /// The worker that it belongs to.
+    pub worker: u16,
+    /// Packets that came and wait for the worker.
+    pub rx: RingLevel,
+    /// Frames of memory that the kernel may receive into.
+    pub fill: RingLevel,
+    /// Packets that the kernel has not begun to send.
+    pub tx: RingLevel,
+    /// Packets that were sent and whose memory was not taken back yet.
+    pub completion: RingLevel,
+}
+
+/// Entries of a ring.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RingLevel {
+    /// In use.
+    pub used: u32,
+    /// That there are.
+    pub size: u32,
 }
 
 /// Packets that a device lost on their way to a worker.

@@ -42,6 +42,9 @@ pub struct Status {
     pub pods: u32,
     /// Packet workers.
     pub workers: Vec<WorkerRow>,
+    /// Ticks of the processor's time stamp counter a second, which are the cycles of `workers`; `None` where there is none.
+    #[serde(default)]
+    pub tsc_hz: Option<u64>,
     /// Reasons that dropped at least one packet since start.
     pub drops: Vec<DropStatus>,
     /// What is wrong with the configuration or with this node.
@@ -118,14 +121,34 @@ pub struct WorkerTotals {
     pub cpu: Option<u32>,
     /// `busy` or `adaptive`.
     pub polling: String,
-    /// Time spent with packets, nanoseconds.
+    /// Time awake with something to do, nanoseconds.
     pub busy_ns: u64,
+    /// Time awake with nothing to do.
+    #[serde(default)]
+    pub poll_ns: u64,
+    /// Time asleep.
+    #[serde(default)]
+    pub idle_ns: u64,
     /// Packets taken in.
     pub packets: u64,
     /// Packets that found their flow in the cache.
     pub cache_hits: u64,
     /// Packets that had to be decided.
     pub cache_misses: u64,
+    /// How many packets came at once: powers of two, the last class being full bursts.
+    #[serde(default)]
+    pub bursts: Vec<BurstClass>,
+}
+
+/// Bursts that held about as many packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BurstClass {
+    /// Fewest packets of these.
+    pub from: u16,
+    /// Most packets of these.
+    pub to: u16,
+    /// How many bursts.
+    pub bursts: u64,
 }
 
 /// A worker, as shown.
@@ -134,12 +157,22 @@ pub struct WorkerRow {
     /// Totals since start.
     #[serde(flatten)]
     pub totals: WorkerTotals,
-    /// Share of time spent with packets, 0 to 1, over the last seconds.
+    /// Share of time awake with something to do, 0 to 1, over the last seconds. The three shares are 1 together, or 0 at the start
+    /// and where a worker stands still.
     pub busy: f64,
+    /// Share of time awake with nothing to do.
+    #[serde(default)]
+    pub poll: f64,
+    /// Share of time asleep.
+    #[serde(default)]
+    pub idle: f64,
     /// Packets per second.
     pub packets_per_second: f64,
     /// Share of packets that found their flow in the cache, 0 to 1, over the last seconds; `None` without packets.
     pub cache_hit: Option<f64>,
+    /// Busy time of a packet in ticks of the time stamp counter, over the last seconds; `None` without packets or counter.
+    #[serde(default)]
+    pub cycles_per_packet: Option<f64>,
 }
 
 /// One reason for drops.

@@ -1,6 +1,6 @@
 //! What control needs from the packet side.
 
-use crate::api::{CountersReport, FlowQuery, FlowRow, LostCount, WorkerTotals};
+use crate::api::{CountersReport, FlowQuery, FlowRow, LostCount, RingRow, WorkerTotals};
 use crate::compile::{Report, SlotKeeper, Steering};
 use sluice_lb::{EndpointSlot, ServiceSlot};
 use sluice_snapshot::Caps;
@@ -68,12 +68,13 @@ pub trait Dataplane: Send + Sync + 'static {
     /// Connections, at most `query.limit`.
     fn flows(&self, query: &FlowQuery) -> Vec<FlowRow>;
 
-    /// All counters since start, without [`Self::lost`].
+    /// All counters since start, without [`Self::devices`] and [`Self::workers`].
     fn counters(&self) -> CountersReport;
 
-    /// What devices lost on the way to the workers. Asks the kernel about each of them, so it may take longer than anything else here.
-    fn lost(&self) -> Vec<LostCount> {
-        Vec::new()
+    /// What devices lost on the way to the workers, and how full their rings are. Asks each worker, and the kernel about each device, so
+    /// it may take longer than anything else here.
+    fn devices(&self) -> (Vec<LostCount>, Vec<RingRow>) {
+        (Vec::new(), Vec::new())
     }
 
     /// Some of the packets that were dropped, in no order.
@@ -81,6 +82,11 @@ pub trait Dataplane: Send + Sync + 'static {
 
     /// Every worker's totals since start, in the order of their indices.
     fn workers(&self) -> Vec<WorkerTotals>;
+
+    /// Ticks a second of the counter that workers' cycles are told in; `None` where it is not known.
+    fn tsc_hz(&self) -> Option<u64> {
+        None
+    }
 
     /// What writing a packet to each port's receiver cost, ns, about the median; ports written to since the last call only.
     fn receiver_costs(&self) -> Vec<(PortSlot, u32)>;

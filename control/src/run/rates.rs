@@ -44,29 +44,28 @@ impl Rates {
         });
     }
 
-    /// Workers with their rates; the totals are those given.
-    pub(super) fn workers(&self, now: Instant, totals: Vec<WorkerTotals>) -> Vec<WorkerRow> {
+    /// Workers with their rates; the totals are those given. Cycles are ticks of a counter with `tsc_hz`.
+    pub(super) fn workers(&self, now: Instant, totals: Vec<WorkerTotals>, tsc_hz: Option<u64>) -> Vec<WorkerRow> {
         let before = self.before(now, WINDOW);
         let row = |totals: WorkerTotals| {
             let earlier = before.and_then(|(sample, seconds)| {
                 let worker = sample.workers.iter().find(|w| w.worker == totals.worker)?;
                 Some((worker, seconds))
             });
-            let Some((earlier, seconds)) = earlier else {
-                return WorkerRow {
-                    totals,
-                    busy: 0.0,
-                    packets_per_second: 0.0,
-                    cache_hit: None,
-                };
-            };
-            let grown = |now: u64, then: u64| now.saturating_sub(then) as f64;
-            let hits = grown(totals.cache_hits, earlier.cache_hits);
-            let lookups = hits + grown(totals.cache_misses, earlier.cache_misses);
+            // Without an earlier one there is nothing to tell yet.
+            let (earlier, seconds) = earlier.unwrap_or((&totals, 1.0));
+            let grown = |of: fn(&WorkerTotals) -> u64| of(&totals).saturating_sub(of(earlier)) as f64;
+            let [busy, poll, idle] = [grown(|w| w.busy_ns), grown(|w| w.poll_ns), grown(|w| w.idle_ns)];
+            // Not the time that passed: a sleeping worker accounts for it when it wakes.
+            let share = |part: f64| ratio(part, busy + poll + idle).unwrap_or(0.0);
+            let (packets, hits) = (grown(|w| w.packets), grown(|w| w.cache_hits));
             WorkerRow {
-                busy: (grown(totals.busy_ns, earlier.busy_ns) / 1e9 / seconds).min(1.0),
-                packets_per_second: grown(totals.packets, earlier.packets) / seconds,
-                cache_hit: (lookups > 0.0).then(|| hits / lookups),
+                busy: share(busy),
+                poll: share(poll),
+                idle: share(idle),
+                packets_per_second: packets / seconds,
+                cache_hit: ratio(hits, hits + grown(|w| w.cache_misses)),
+                cycles_per_packet: tsc_hz.and_then(|hz| ratio(busy * hz as f64 / 1e9, packets)),
                 totals,
             }
         };
@@ -125,6 +124,11 @@ impl Rates {
     }
 }
 
+/// `None` of nothing.
+fn ratio(part: f64, whole: f64) -> Option<f64> {
+    (whole > 0.0).then(|| part / whole)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,13 +148,19 @@ mod tests {
         }
     }
 
+    /// A counter that ticks five times in two nanoseconds.
+    const HZ: Option<u64> = Some(2_500_000_000);
+
     fn totals(packets: u64) -> Vec<WorkerTotals> {
         let (cache_hits, cache_misses, busy_ns) = (packets * 3 / 4, packets / 4, packets * 1_000);
+        let (poll_ns, idle_ns) = (packets * 400, packets * 600);
         vec![WorkerTotals {
             packets,
             cache_hits,
             cache_misses,
             busy_ns,
+            poll_ns,
+            idle_ns,
             ..WorkerTotals::default()
         }]
     }
@@ -159,7 +169,7 @@ mod tests {
     fn rates_are_differences_over_the_window() {
         let start = Instant::now();
         let mut rates = Rates::default();
-        assert_eq!(rates.workers(start, totals(8))[0].packets_per_second, 0.0);
+        assert_eq!(rates.workers(start, totals(8), HZ)[0].packets_per_second, 0.0);
         for second in 0..100u64 {
             rates.sample(
                 start + EVERY * second as u32,
@@ -169,10 +179,15 @@ mod tests {
             );
         }
         let now = start + EVERY * 99;
-        let row = &rates.workers(now, totals(99 * 400_000))[0];
+        let row = &rates.workers(now, totals(99 * 400_000), HZ)[0];
         assert_eq!(
-            (row.packets_per_second, row.busy, row.cache_hit),
-            (400_000.0, 0.4, Some(0.75))
+            (row.packets_per_second, row.cache_hit, row.cycles_per_packet),
+            (400_000.0, Some(0.75), Some(2_500.0))
+        );
+        assert_eq!((row.busy, row.poll, row.idle), (0.5, 0.2, 0.3));
+        assert_eq!(
+            rates.workers(now, totals(99 * 400_000), None)[0].cycles_per_packet,
+            None
         );
         let drops = rates.drops(now, &counters(99 * 2));
         assert_eq!(drops.len(), 1);
@@ -184,11 +199,21 @@ mod tests {
     }
 
     #[test]
+    fn a_worker_that_stands_still_has_no_share_of_anything() {
+        let start = Instant::now();
+        let mut rates = Rates::default();
+        rates.sample(start, totals(1000), &counters(0), 0);
+        let row = &rates.workers(start + EVERY, totals(1000), HZ)[0];
+        assert_eq!((row.busy, row.poll, row.idle), (0.0, 0.0, 0.0));
+        assert_eq!((row.cache_hit, row.cycles_per_packet), (None, None));
+    }
+
+    #[test]
     fn a_restarted_counter_is_no_panic() {
         let start = Instant::now();
         let mut rates = Rates::default();
         rates.sample(start, totals(1000), &counters(7), 0);
-        assert_eq!(rates.workers(start + EVERY, totals(0))[0].packets_per_second, 0.0);
+        assert_eq!(rates.workers(start + EVERY, totals(0), HZ)[0].packets_per_second, 0.0);
         assert_eq!(rates.drops(start + EVERY, &counters(3))[0].last_minute, 0);
     }
 }

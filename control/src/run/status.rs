@@ -17,6 +17,7 @@ impl Control {
         let now = Instant::now();
         let since = |at: Instant| millis(now.saturating_duration_since(at));
         let counters = self.dataplane.counters();
+        let tsc_hz = self.dataplane.tsc_hz();
         let waiting_for = self.waiting_for();
         Status {
             node: self.settings.compile.node_name.clone(),
@@ -38,7 +39,8 @@ impl Control {
             uplink: self.uplink_status(),
             host: self.host_status(),
             pods: self.attachments.len() as u32,
-            workers: self.rates.workers(now, self.dataplane.workers()),
+            workers: self.rates.workers(now, self.dataplane.workers(), tsc_hz),
+            tsc_hz,
             drops: self.rates.drops(now, &counters),
             warnings: self.warnings(),
         }
@@ -49,13 +51,19 @@ impl Control {
         let (dataplane, current) = (self.dataplane.clone(), self.publisher.current());
         move || {
             let mut report = dataplane.counters();
-            add_lost(&mut report, dataplane.lost());
+            (report.workers, report.tsc_hz) = (dataplane.workers(), dataplane.tsc_hz());
+            let (lost, rings) = dataplane.devices();
+            add_lost(&mut report, lost);
+            report.rings = rings;
             let name = |slot: u16| port_name(&current.parts.ports, PortSlot(slot)).unwrap_or_default();
             for port in report.ports.iter_mut().filter(|port| port.name.is_empty()) {
                 port.name = name(port.slot);
             }
             for lost in &mut report.lost {
                 lost.port = name(lost.slot);
+            }
+            for rings in &mut report.rings {
+                rings.port = name(rings.slot);
             }
             report
         }

@@ -2,7 +2,7 @@
 
 use crate::scratch::{Netns, pair};
 use serde_json::{Value, json};
-use sluice_control::api::{CountersReport, DropCount, FlowQuery, FlowRow, WorkerTotals};
+use sluice_control::api::{CountersReport, DropCount, FlowQuery, FlowRow, LostCount, RingRow, WorkerTotals};
 use sluice_control::compile::{HostPort, Settings, Steering, UplinkPort};
 use sluice_control::run::{ControlSettings, Dataplane, DroppedPacket, Handle, PodPort, Testing, empty_parts, start};
 use sluice_lb::{EndpointSlot, SchedulerKind, ServiceSlot};
@@ -114,6 +114,19 @@ impl Dataplane for Taps {
             packets: 7,
             ..WorkerTotals::default()
         }]
+    }
+
+    fn tsc_hz(&self) -> Option<u64> {
+        Some(2_500_000_000)
+    }
+
+    fn devices(&self) -> (Vec<LostCount>, Vec<RingRow>) {
+        let rings = RingRow {
+            slot: 1,
+            queue: 4,
+            ..RingRow::default()
+        };
+        (Vec::new(), vec![rings])
     }
 
     fn uplink_mode(&self) -> String {
@@ -450,9 +463,19 @@ fn from_an_empty_directory_to_served_pods_and_back() {
         node.ask(&json!({"verb": "flows", "limit": 4_000_000_000u32})).unwrap(),
         json!([])
     );
+    let counters = node.ask(&json!({"verb": "counters"})).unwrap();
+    assert_eq!(counters["drops"][0]["packets"], 3);
     assert_eq!(
-        node.ask(&json!({"verb": "counters"})).unwrap()["drops"][0]["packets"],
-        3
+        [
+            &counters["workers"][0]["packets"],
+            &counters["tsc_hz"],
+            &status["tsc_hz"]
+        ],
+        [&json!(7), &json!(2_500_000_000u64), &json!(2_500_000_000u64)]
+    );
+    assert_eq!(
+        [&counters["rings"][0]["port"], &counters["rings"][0]["queue"]],
+        [&json!("uplink"), &json!(4)]
     );
     let drops = node.ask(&json!({"verb": "drops", "reason": "no_pod"})).unwrap();
     assert_eq!(

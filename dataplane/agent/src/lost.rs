@@ -1,16 +1,12 @@
 //! Decides what a person is told of packets that devices lost before a worker had them. They are in no balance: nobody received them.
 
 use crate::ports::{HOST, Ports, UPLINK};
-use crate::worker::{Command, Losses};
+use crate::worker::Losses;
 use sluice_control::api::LostCount;
 use sluice_io::lost::Lost;
 use sluice_io::{Stats, lost};
 use sluice_wire::PortSlot;
 use std::path::PathBuf;
-use std::time::Duration;
-
-/// A worker answers between two bursts; one that does not is in trouble that shows elsewhere.
-const PATIENCE: Duration = Duration::from_millis(200);
 
 /// Stable name, cause, what to do.
 type Cause = (&'static str, &'static str, &'static str);
@@ -54,10 +50,10 @@ pub(crate) fn so_far(netns: Option<PathBuf>, name: &str) -> Lost {
     lost::of(&[(netns, name.to_owned())])[0].unwrap_or_default()
 }
 
-/// Everything that is known to be lost since the start.
-pub(crate) fn all(ports: &Ports, (host, uplink): (&str, &str), before: &Before) -> Vec<LostCount> {
+/// Everything that is known to be lost since the start; `losses` are what the workers' devices say.
+pub(crate) fn all(ports: &Ports, losses: Losses, (host, uplink): (&str, &str), before: &Before) -> Vec<LostCount> {
     let mut counts = Vec::new();
-    for (slot, stats) in by_workers(ports) {
+    for (slot, stats) in losses {
         counts.extend(of_socket(slot, &stats));
     }
     let mut slots = vec![(UPLINK, before.uplink), (HOST, before.host)];
@@ -78,23 +74,6 @@ pub(crate) fn all(ports: &Ports, (host, uplink): (&str, &str), before: &Before) 
     }
     counts.sort_by_key(|count| count.slot);
     counts
-}
-
-fn by_workers(ports: &Ports) -> Losses {
-    let (tell, told) = crossbeam::channel::unbounded();
-    let asked = ports
-        .workers()
-        .iter()
-        .filter(|worker| worker.tell(Command::Losses { tell: tell.clone() }))
-        .count();
-    let mut sum = Losses::new();
-    for _ in 0..asked {
-        let Ok(losses) = told.recv_timeout(PATIENCE) else { break };
-        for (slot, stats) in losses {
-            *sum.entry(slot).or_default() += stats;
-        }
-    }
-    sum
 }
 
 /// In copy mode the kernel counts a frame without a chunk under both, the dropped ones and the times that the fill ring was empty

@@ -4,6 +4,7 @@ mod cli;
 mod clock;
 mod config;
 mod cpus;
+mod devices;
 mod host_ports;
 mod leaving;
 mod logging;
@@ -15,6 +16,7 @@ mod ports;
 mod run;
 mod signals;
 mod testing;
+mod tsc;
 mod uplink;
 mod worker;
 

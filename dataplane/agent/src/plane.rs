@@ -1,12 +1,15 @@
 //! The packet side, as control sees it.
 
 use crate::clock::Clock;
-use crate::lost;
 use crate::ports::{PodInterface, Ports};
 use crate::testing::Testing;
+use crate::tsc::Tsc;
 use crate::uplink::Uplink;
 use crate::worker::WorkerHandle;
-use sluice_control::api::{CountersReport, DropCount, FlowQuery, FlowRow, LostCount, PortCounters, WorkerTotals};
+use crate::{devices, lost};
+use sluice_control::api::{
+    BurstClass, CountersReport, DropCount, FlowQuery, FlowRow, LostCount, PortCounters, RingRow, WorkerTotals,
+};
 use sluice_control::compile::{Report, Severity, Steering};
 use sluice_control::run::{Dataplane, DroppedPacket, PodPort};
 use sluice_engine::{COUNTED_PORTS, ConnectionRow, Counters, DropSample, Shared, Volume};
@@ -30,6 +33,7 @@ pub(crate) struct Plane {
     /// Masquerade ports that a program of the host waits for.
     pub(crate) contested: Mutex<Vec<u16>>,
     pub(crate) clock: Clock,
+    pub(crate) tsc: Tsc,
     pub(crate) polling: &'static str,
     pub(crate) testing: Testing,
     /// Names of the host's interface and the uplink, and what they had lost before.
@@ -197,9 +201,12 @@ impl Dataplane for Plane {
         report
     }
 
-    fn lost(&self) -> Vec<LostCount> {
+    fn devices(&self) -> (Vec<LostCount>, Vec<RingRow>) {
         let (host, uplink) = &self.interfaces;
-        self.read(|ports| lost::all(ports, (host, uplink), &self.lost_before))
+        self.read(|ports| {
+            let (losses, rings) = devices::ask(ports);
+            (lost::all(ports, losses, (host, uplink), &self.lost_before), rings)
+        })
     }
 
     fn drops(&self) -> Vec<DroppedPacket> {
@@ -216,17 +223,14 @@ impl Dataplane for Plane {
 
     fn workers(&self) -> Vec<WorkerTotals> {
         self.read(|ports| {
-            let rows = ports.workers().iter().enumerate().map(|(index, worker)| WorkerTotals {
-                worker: index as u16,
-                cpu: worker.cpu.map(|cpu| cpu as u32),
-                polling: self.polling.into(),
-                busy_ns: worker.busy_ns.load(Ordering::Relaxed),
-                packets: worker.counters.received.get().0,
-                cache_hits: worker.counters.events.cache_hits.get(),
-                cache_misses: worker.counters.events.cache_misses.get(),
-            });
-            rows.collect()
+            let rows = ports.workers().iter().enumerate();
+            rows.map(|(index, worker)| totals(index, worker, self.polling))
+                .collect()
         })
+    }
+
+    fn tsc_hz(&self) -> Option<u64> {
+        self.tsc.hz(self.clock)
     }
 
     fn receiver_costs(&self) -> Vec<(PortSlot, u32)> {
@@ -284,6 +288,27 @@ impl Dataplane for Plane {
     }
 }
 
+fn totals(index: usize, worker: &WorkerHandle, polling: &str) -> WorkerTotals {
+    let (meters, counters) = (&worker.meters, &worker.counters);
+    let class = |(from, to, bursts)| BurstClass {
+        from: from as u16,
+        to: to as u16,
+        bursts,
+    };
+    WorkerTotals {
+        worker: index as u16,
+        cpu: worker.cpu.map(|cpu| cpu as u32),
+        polling: polling.into(),
+        busy_ns: meters.busy_ns.get(),
+        poll_ns: meters.poll_ns.get(),
+        idle_ns: meters.idle_ns.get(),
+        packets: counters.received.get().0,
+        cache_hits: counters.events.cache_hits.get(),
+        cache_misses: counters.events.cache_misses.get(),
+        bursts: meters.bursts().map(class).collect(),
+    }
+}
+
 fn dropped(ports: &Ports, worker: usize, sample: &DropSample, now_ns: u64) -> DroppedPacket {
     let then = |slot: Option<PortSlot>| slot.filter(|slot| ports.was_there(*slot, sample.at_ns));
     DroppedPacket {
@@ -298,8 +323,8 @@ fn dropped(ports: &Ports, worker: usize, sample: &DropSample, now_ns: u64) -> Dr
     }
 }
 
-type Pick = fn(&Counters) -> &Volume;
-const VOLUMES: [(&str, Pick); 9] = [
+pub(crate) type Pick = fn(&Counters) -> &Volume;
+pub(crate) const VOLUMES: [(&str, Pick); 9] = [
     ("received", |c| &c.received),
     ("generated", |c| &c.generated),
     ("split", |c| &c.split),

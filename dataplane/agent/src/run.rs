@@ -7,8 +7,9 @@ use crate::only_one::OnlyOne;
 use crate::plane::{Plane, TAP_QUEUE, caps_of};
 use crate::ports::{HOST, HOST_SCOPE, Ports, UPLINK, UPLINK_SCOPE};
 use crate::testing::Testing;
+use crate::tsc::Tsc;
 use crate::uplink::{Uplink, UplinkSpec};
-use crate::worker::{Crossing, Polling, Worker, WorkerHandle};
+use crate::worker::{Crossing, Meters, Polling, Worker, WorkerHandle};
 use anyhow::Context;
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 use sluice_control::compile::{HostPort, Settings, UplinkPort};
@@ -22,7 +23,7 @@ use sluice_snapshot::{Caps, Publisher, Snapshot};
 use sluice_wire::Addr;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, RwLock};
 
 /// Bytes of an ordinary frame's chunk: a page, the most that AF_XDP takes.
@@ -99,6 +100,7 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
         uplink: Mutex::new(uplink),
         contested: Mutex::default(),
         clock,
+        tsc: Tsc::new(clock),
         polling: config.workers.polling.name(),
         testing,
         interfaces: (HOST_TAP, config.uplink.interface.clone()),
@@ -197,13 +199,13 @@ fn spawn(
             seed: seeds.hash_one(index),
         };
         let (commands, received) = unbounded();
-        let busy_ns = Arc::new(AtomicU64::new(0));
+        let meters = Arc::new(Meters::default());
         let costs: Arc<[AtomicU32]> = (0..COUNTED_PORTS).map(|_| AtomicU32::new(0)).collect();
         let handle = WorkerHandle {
             commands,
             waker: ready.waker(),
             counters: counters.clone(),
-            busy_ns: busy_ns.clone(),
+            meters: meters.clone(),
             receiver_costs: costs.clone(),
             cpu: cpus.get(index).copied(),
             thread: None,
@@ -222,7 +224,7 @@ fn spawn(
                 PollingKey::Busy => Polling::Busy,
                 PollingKey::Adaptive => Polling::Adaptive,
             },
-            busy_ns,
+            meters,
             costs,
         };
         let cpu = handle.cpu;

@@ -17,7 +17,7 @@ mod port;
 #[cfg(test)]
 mod testing;
 
-pub use port::{Caps, PacketIo, Received, Recycled, Sent, Stats};
+pub use port::{Caps, Level, Occupancy, PacketIo, Received, Recycled, Sent, Stats};
 
 /// A frame in this process's frame memory.
 pub type Frame = sluice_wire::Frame<sluice_mem::Buf>;

@@ -38,6 +38,12 @@ pub trait PacketIo: Send {
     /// Counters since the device was opened. May make a system call: for the status page, not for the packet path.
     fn stats(&self) -> Stats;
 
+    /// How full the rings shared with the kernel are, where the device has any. A few loads: for people who ask, not for the packet
+    /// path.
+    fn occupancy(&self) -> Option<Occupancy> {
+        None
+    }
+
     /// Detaches from the device and hands every frame it held to the pools. May wait a bounded time for hardware.
     fn close(self: Box<Self>, pools: &mut Pools);
 }
@@ -89,6 +95,30 @@ pub struct Caps {
     pub chains: bool,
     /// Longest frame in bytes, from the Ethernet header on.
     pub max_frame: usize,
+}
+
+/// How full the rings of one queue are (AF_XDP).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Occupancy {
+    /// Number of the NIC's queue.
+    pub queue: u32,
+    /// Received frames that were not taken yet.
+    pub rx: Level,
+    /// Chunks that the kernel may receive into.
+    pub fill: Level,
+    /// Frames that the kernel has not begun to send.
+    pub tx: Level,
+    /// Sent frames that were not taken back yet.
+    pub completion: Level,
+}
+
+/// Entries of a ring.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Level {
+    /// In use now.
+    pub used: u32,
+    /// That there are.
+    pub size: u32,
 }
 
 /// Counters of a device since it was opened. Zero where a device has no such event.

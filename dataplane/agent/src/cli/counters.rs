@@ -3,6 +3,7 @@
 use super::page::{Page, bold};
 use super::table::{Side, Table};
 use super::units::{count, exact, many, percent};
+use super::workers;
 use sluice_control::api::{CountersReport, DropCount};
 use sluice_wire::DropGroup;
 
@@ -26,6 +27,7 @@ pub(super) fn page(report: &CountersReport, all: bool) -> Page {
     page.gap();
     ports(&mut page, report);
     lost(&mut page, report);
+    workers::tables(&mut page, report);
     drops(&mut page, report, all);
     page
 }
@@ -80,7 +82,7 @@ fn ports(page: &mut Page, report: &CountersReport) {
     page.gap();
 }
 
-fn name(name: &str, slot: u16) -> String {
+pub(super) fn name(name: &str, slot: u16) -> String {
     if name.is_empty() {
         format!("slot {slot}")
     } else {

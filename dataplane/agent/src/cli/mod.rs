@@ -14,6 +14,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod units;
+mod workers;
 
 use crate::config::{Config, DEFAULT_SOCKET, EXAMPLE};
 use crate::{logging, run};

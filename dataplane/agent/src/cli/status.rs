@@ -2,7 +2,8 @@
 
 use super::page::{Page, Span, bad, bold, doubtful, faint, good};
 use super::table::{Side, Table};
-use super::units::{count, duration, many, number, packet_rate, percent};
+use super::units::{count, duration, many, number, or_dash, packet_rate, percent};
+use super::workers::cpu;
 use sluice_control::api::{DropStatus, Status, WorkerRow};
 use sluice_wire::DropGroup;
 
@@ -89,22 +90,23 @@ fn workers(page: &mut Page, rows: &[WorkerRow]) {
         ("cpu", Side::Right),
         ("polling", Side::Left),
         ("busy %", Side::Right),
+        ("poll %", Side::Right),
+        ("idle %", Side::Right),
         ("packets/s", Side::Right),
         ("cache hit %", Side::Right),
+        ("cycles/pkt", Side::Right),
     ]);
     for row in rows {
         table.row([
             row.totals.worker.to_string().into(),
-            row.totals
-                .cpu
-                .map_or_else(|| "any".into(), |cpu| cpu.to_string())
-                .into(),
+            cpu(&row.totals).into(),
             row.totals.polling.as_str().into(),
             percent(row.busy, 0).into(),
+            percent(row.poll, 0).into(),
+            percent(row.idle, 0).into(),
             number(row.packets_per_second).into(),
-            row.cache_hit
-                .map_or_else(|| "-".into(), |share| percent(share, 2))
-                .into(),
+            or_dash(row.cache_hit, |share| percent(share, 2)).into(),
+            or_dash(row.cycles_per_packet, number).into(),
         ]);
     }
     page.table(table);

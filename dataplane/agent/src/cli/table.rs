@@ -1,6 +1,7 @@
 //! Decides how wide columns are. It never wraps or cuts: a terminal that is too narrow does that.
 
 use super::page::{Span, faint};
+use std::borrow::Cow;
 
 /// Space between columns.
 const GAP: usize = 3;
@@ -17,7 +18,7 @@ pub(super) enum Side {
 /// Rows under heads.
 #[derive(Debug)]
 pub(super) struct Table {
-    columns: Vec<(&'static str, Side)>,
+    columns: Vec<(Cow<'static, str>, Side)>,
     rows: Vec<Row>,
 }
 
@@ -30,9 +31,9 @@ enum Row {
 }
 
 impl Table {
-    pub(super) fn new(columns: impl IntoIterator<Item = (&'static str, Side)>) -> Self {
+    pub(super) fn new<H: Into<Cow<'static, str>>>(columns: impl IntoIterator<Item = (H, Side)>) -> Self {
         Self {
-            columns: columns.into_iter().collect(),
+            columns: columns.into_iter().map(|(head, side)| (head.into(), side)).collect(),
             rows: Vec::new(),
         }
     }
@@ -47,9 +48,14 @@ impl Table {
         self.rows.push(Row::Line(spans.into_iter().collect()));
     }
 
+    /// Whether it has no rows.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     /// The table line by line; nothing without rows.
     pub(super) fn lines(self) -> Vec<Vec<Span>> {
-        if self.rows.is_empty() {
+        if self.is_empty() {
             return Vec::new();
         }
         let heads = self.columns.iter().map(|(head, _)| faint(head)).collect();
@@ -71,7 +77,7 @@ impl Table {
     }
 }
 
-fn aligned(row: Vec<Span>, columns: &[(&'static str, Side)], widths: &[usize]) -> Vec<Span> {
+fn aligned(row: Vec<Span>, columns: &[(Cow<'static, str>, Side)], widths: &[usize]) -> Vec<Span> {
     let mut out = Vec::with_capacity(3 * row.len());
     for (index, ((cell, (_, side)), width)) in row.into_iter().zip(columns).zip(widths).enumerate() {
         let space = Span::from(" ".repeat(width.saturating_sub(cell.width())));

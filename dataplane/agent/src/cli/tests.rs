@@ -6,7 +6,7 @@ use super::{attached, counters, drops, flows, policies, services, status};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use sluice_control::api::{DropQuery, DropsReport, FlowQuery};
+use sluice_control::api::{CountersReport, DropQuery, DropsReport, FlowQuery, Status};
 use std::path::PathBuf;
 
 fn sample(name: &str) -> PathBuf {
@@ -44,7 +44,7 @@ fn status_of_a_node_at_work_and_of_one_that_waits() {
 
 #[test]
 fn long_lists_of_trouble_are_counted() {
-    let mut status: sluice_control::api::Status = answer("status-waiting");
+    let mut status: Status = answer("status-waiting");
     status.warnings = status.warnings.into_iter().cycle().take(25).collect();
     let text = status::page(&status).render(false);
     assert_eq!(
@@ -91,6 +91,34 @@ fn counters_and_attachments() {
     shown("counters", &counters::page(&report, false));
     shown("counters-all", &counters::page(&report, true));
     shown("attached", &attached(&answer("attached")));
+}
+
+/// What `docs/counters.md` explains: every total, and every name of a worker and of a ring.
+#[test]
+fn the_page_of_counters_explains_every_name() {
+    let page = std::fs::read_to_string(
+        [env!("CARGO_MANIFEST_DIR"), "../../docs/counters.md"]
+            .iter()
+            .collect::<PathBuf>(),
+    );
+    let page = page.unwrap();
+    let events = sluice_engine::Events::default().list();
+    let mut names: Vec<String> = events.iter().map(|(name, _)| (*name).to_owned()).collect();
+    names.extend(crate::plane::VOLUMES.map(|(name, _)| name.to_owned()));
+    let (status, report): (Status, CountersReport) = (answer("status"), answer("counters"));
+    for row in [
+        serde_json::to_value(&status.workers[0]).unwrap(),
+        serde_json::to_value(report.workers[0].bursts[0]).unwrap(),
+        serde_json::to_value(&report.rings[0]).unwrap(),
+        serde_json::to_value(report.rings[0].rx).unwrap(),
+    ] {
+        names.extend(row.as_object().unwrap().keys().cloned());
+    }
+    let missing: Vec<_> = names
+        .iter()
+        .filter(|name| !page.contains(&format!("`{name}`")))
+        .collect();
+    assert!(missing.is_empty(), "docs/counters.md does not explain {missing:?}");
 }
 
 #[test]

@@ -85,6 +85,11 @@ pub(super) fn percent(share: f64, digits: usize) -> String {
     format!("{shown:.digits$}")
 }
 
+/// What there may be none of.
+pub(super) fn or_dash(value: Option<f64>, text: impl FnOnce(f64) -> String) -> String {
+    value.map_or_else(|| "-".into(), text)
+}
+
 /// A time: `5 ms`, `1.3 s`, `2 h 14 min`.
 pub(super) fn duration(ms: u64) -> String {
     let seconds = ms / 1000;

@@ -7,6 +7,7 @@ mod egress;
 mod faults;
 mod idle;
 mod line;
+mod meters;
 mod pace;
 mod queues;
 
@@ -16,16 +17,18 @@ pub(crate) use egress::Crossing;
 use egress::Out;
 use idle::Idle;
 pub(crate) use idle::Polling;
+pub(crate) use meters::Meters;
+use meters::Span;
 pub(crate) use queues::Losses;
 use queues::Queues;
 use sluice_engine::{Burst, Counters, Engine};
-use sluice_io::PacketIo;
 use sluice_io::ready::{ReadySet, Tokens, Waker};
+use sluice_io::{Occupancy, PacketIo};
 use sluice_mem::Pools;
 use sluice_snapshot::Subscriber;
 use sluice_wire::{Addr, PortSlot};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 /// What a worker is told. It answers at a point where no packet is under way.
@@ -38,10 +41,17 @@ pub(crate) enum Command {
     },
     /// Lets the port go: what is queued is sent, its queues are closed, then `done` hears of it.
     Remove { slot: PortSlot, done: Sender<()> },
-    /// Says what devices lost on the way to this worker's queues.
-    Losses { tell: Sender<Losses> },
+    /// Says what devices lost on the way to this worker's queues, and how full their rings are.
+    Devices { tell: Sender<Devices> },
     /// Ends.
     Stop,
+}
+
+/// What a worker says of its queues' devices.
+pub(crate) struct Devices {
+    pub(crate) worker: usize,
+    pub(crate) losses: Losses,
+    pub(crate) rings: Vec<(PortSlot, Occupancy)>,
 }
 
 /// What others may know about a running worker.
@@ -49,7 +59,7 @@ pub(crate) struct WorkerHandle {
     pub(crate) commands: Sender<Command>,
     pub(crate) waker: Waker,
     pub(crate) counters: Arc<Counters>,
-    pub(crate) busy_ns: Arc<AtomicU64>,
+    pub(crate) meters: Arc<Meters>,
     /// By port slot: what a frame costs the receiver behind it on this worker's time, ns; 0 where nothing was written yet.
     pub(crate) receiver_costs: Arc<[AtomicU32]>,
     pub(crate) cpu: Option<usize>,
@@ -77,7 +87,7 @@ pub(crate) struct Worker {
     pub(crate) resolve: Sender<Addr>,
     pub(crate) clock: Clock,
     pub(crate) polling: Polling,
-    pub(crate) busy_ns: Arc<AtomicU64>,
+    pub(crate) meters: Arc<Meters>,
     pub(crate) costs: Arc<[AtomicU32]>,
 }
 
@@ -99,10 +109,15 @@ impl Worker {
                         // Nobody may be left who waits.
                         let _ = done.send(());
                     }
-                    Command::Losses { tell } => _ = tell.send(queues.losses()),
+                    Command::Devices { tell } => {
+                        let (worker, losses, rings) = (self.index, queues.losses(), queues.rings());
+                        // Nobody may be left who waits.
+                        let _ = tell.send(Devices { worker, losses, rings });
+                    }
                     Command::Stop => return self.end(queues),
                 }
             }
+            let slept = timeout != Some(Duration::ZERO);
             // One call tells which queues have something, and is where the worker sleeps.
             if self.ready.poll(timeout, &mut tokens).is_err() {
                 tracing::error!(
@@ -119,7 +134,8 @@ impl Worker {
             let mut out = Out::new(&mut queues, &counters, &self.crossing, self.index, &self.resolve);
             out.queues.begin_round(now_ns, &mut tokens);
             out.take_crossed(&mut self.pools, &mut work);
-            let mut began_ns = self.clock.now_ns();
+            // Without frames of other workers the round has only just begun, and the clock need not be read again.
+            let mut began_ns = if work > 0 { self.clock.now_ns() } else { now_ns };
             for token in &tokens {
                 if !out.queues.may_receive(*token)
                     || !out
@@ -131,6 +147,7 @@ impl Worker {
                 let frames = rx.len();
                 work += frames;
                 counters.events.bursts.add(1);
+                self.meters.burst(frames);
                 self.engine
                     .process(snapshot, now_ns, &mut self.pools, &mut rx, &mut out);
                 let ended_ns = self.clock.now_ns();
@@ -143,10 +160,14 @@ impl Worker {
             work += out.queues.recycle(&mut self.pools);
             counters.events.rounds.add(1);
             let after_ns = self.clock.now_ns();
-            if work > 0 {
-                self.busy_ns
-                    .fetch_add(after_ns.saturating_sub(now_ns), Ordering::Relaxed);
-            } else {
+            let span = Span {
+                after_ns: before_ns,
+                began_ns: now_ns,
+                ended_ns: after_ns,
+                slept,
+            };
+            self.meters.round(span, work > 0);
+            if work == 0 {
                 counters.events.idle_rounds.add(1);
             }
             let holds = counters.held.get().0 > 0;

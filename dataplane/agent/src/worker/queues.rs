@@ -6,7 +6,7 @@ use super::pace::Pace;
 use crate::clock::{Clock, Now};
 use sluice_engine::{Burst, Counters, Frame};
 use sluice_io::ready::{ReadySet, Tokens};
-use sluice_io::{PacketIo, Stats};
+use sluice_io::{Occupancy, PacketIo, Stats};
 use sluice_mem::Pools;
 use sluice_wire::{DropReason, PortSlot};
 use std::collections::BTreeMap;
@@ -142,6 +142,15 @@ impl<C: Now> Queues<C> {
             }
         }
         losses
+    }
+
+    /// How full the rings of these queues are, where they have any.
+    pub(super) fn rings(&self) -> Vec<(PortSlot, Occupancy)> {
+        let of = |slot: PortSlot| {
+            let queues = self.ports[slot.index()].iter().flat_map(|port| &port.queues);
+            queues.filter_map(move |io| Some((slot, io.occupancy()?)))
+        };
+        self.slots().into_iter().flat_map(of).collect()
     }
 
     /// Begins a round in which these queues have something: decides whose turn it is. Who used least goes first.

@@ -6,7 +6,7 @@ use super::jumbo::{self, Gather, Gathered};
 use super::setup::Member;
 use super::sys::{Bind, Rings, Socket};
 use super::{Copying, setup};
-use crate::{Burst, Caps, Frame, PacketIo, Received, Recycled, Sent, Stats};
+use crate::{Burst, Caps, Frame, Occupancy, PacketIo, Received, Recycled, Sent, Stats};
 use libc::xdp_desc;
 use sluice_mem::{Buf, HEADROOM, Memory, Pools};
 use sluice_wire::{Checksum, Meta, PortSlot};
@@ -432,6 +432,16 @@ impl PacketIo for XskQueue {
             kernel_invalid: self.stats.kernel_invalid + kernel.rx_invalid_descs + kernel.tx_invalid_descs,
             ..self.stats
         }
+    }
+
+    fn occupancy(&self) -> Option<Occupancy> {
+        Some(Occupancy {
+            queue: self.queue,
+            rx: self.rings.rx.level(),
+            fill: self.rings.fill.level(),
+            tx: self.rings.tx.level(),
+            completion: self.rings.completion.level(),
+        })
     }
 
     /// Waits up to 200 ms for transmissions under way, and 100 ms for a zero-copy NIC to let go of the memory.

@@ -1,6 +1,7 @@
 //! Decides how entries cross a ring shared with the kernel: one side produces, the other consumes. It never makes a
 //! system call, and runs as well over ordinary memory.
 
+use crate::Level;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, Ordering, fence};
 
@@ -110,6 +111,14 @@ impl<T: Copy> Producer<T> {
         self.head.wrapping_sub(self.ring.consumer().load(Ordering::Acquire))
     }
 
+    /// How full the ring is.
+    pub(super) fn level(&self) -> Level {
+        Level {
+            used: self.pending(),
+            size: self.ring.parts.size,
+        }
+    }
+
     /// Whether the kernel wants a system call before it looks at the ring.
     #[inline]
     pub(super) fn needs_wakeup(&self) -> bool {
@@ -148,6 +157,14 @@ impl<T: Copy> Consumer<T> {
             self.produced = self.ring.producer().load(Ordering::Acquire);
         }
         self.produced == self.tail
+    }
+
+    /// How full the ring is.
+    pub(super) fn level(&self) -> Level {
+        Level {
+            used: self.ring.producer().load(Ordering::Acquire).wrapping_sub(self.tail),
+            size: self.ring.parts.size,
+        }
     }
 
     /// Reads the next entry; its slot is the kernel's again after [`Self::release`].
@@ -227,6 +244,8 @@ pub(super) mod tests {
                 producer.publish();
                 consumer.release();
                 prop_assert_eq!(producer.pending() as usize, twin.len());
+                let level = Level { used: twin.len() as u32, size };
+                prop_assert_eq!((producer.level(), consumer.level()), (level, level));
                 prop_assert_eq!(producer.room(u32::MAX) as usize, size as usize - twin.len());
                 prop_assert_eq!(consumer.is_empty(), twin.is_empty());
             }

@@ -1,5 +1,7 @@
 //! Sockets on veth pairs in namespaces: both directions, moved starts, and no chunk lost over random operations.
 
+mod rings;
+
 use super::*;
 use crate::testing::{Lake, Namespace, Raw, collect, frame_of, plain, until};
 use crate::xdp::Steering;

@@ -13,7 +13,7 @@ mod tests;
 pub use rates::{ALWAYS, FaultCounts, Faults};
 
 use crate::ready::{ReadySet, Tokens};
-use crate::{Burst, Caps, Frame, PacketIo, Received, Recycled, Sent, Stats};
+use crate::{Burst, Caps, Frame, Occupancy, PacketIo, Received, Recycled, Sent, Stats};
 use damage::Dice;
 use rates::count;
 use sluice_mem::Pools;
@@ -245,6 +245,10 @@ impl PacketIo for FaultPort {
 
     fn stats(&self) -> Stats {
         self.inner.stats()
+    }
+
+    fn occupancy(&self) -> Option<Occupancy> {
+        self.inner.occupancy()
     }
 
     fn close(mut self: Box<Self>, pools: &mut Pools) {

@@ -21,6 +21,7 @@ mod interop;
 mod jumbo;
 mod load;
 mod masquerade_ports;
+mod meters;
 mod neighbours;
 mod no_ipv4;
 mod node_keeps;

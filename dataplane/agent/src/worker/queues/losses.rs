@@ -1,8 +1,8 @@
-//! What devices say that they lost, or could not use.
+//! What devices say that they lost, or could not use, and of their rings.
 
 use super::*;
 use sluice_io::memory::{self, MemoryPort};
-use sluice_io::{Caps, Received, Recycled, Sent};
+use sluice_io::{Caps, Level, Received, Recycled, Sent};
 use sluice_mem::Memory;
 use std::os::fd::BorrowedFd;
 
@@ -38,6 +38,16 @@ impl PacketIo for Bad {
 
     fn stats(&self) -> Stats {
         self.1
+    }
+
+    /// One that has lost nothing has no rings either.
+    fn occupancy(&self) -> Option<Occupancy> {
+        let size = u32::try_from(self.1.kernel_rx_full).ok().filter(|full| *full > 0)?;
+        let rx = Level { used: size, size };
+        Some(Occupancy {
+            rx,
+            ..Occupancy::default()
+        })
     }
 
     fn close(self: Box<Self>, pools: &mut Pools) {
@@ -76,6 +86,17 @@ fn what_was_lost_before_a_queue_is_told_also_when_the_queue_is_closed() {
         let [near, _] = memory::pair(8, [WIRE, WIRE]);
         queues.add(WIRE, false, Box::new(Bad(near, full(1))), ready);
         assert_eq!(queues.losses(), [(WIRE, full(8))].into());
+    });
+}
+
+#[test]
+fn rings_are_told_of_each_queue_that_has_some() {
+    with(|queues, pools, ready| {
+        let rings = queues.rings();
+        let told: Vec<_> = rings.iter().map(|(slot, rings)| (*slot, rings.rx.used)).collect();
+        assert_eq!(told, [(WIRE, 5), (WIRE, 2)]);
+        queues.remove(WIRE, ready, pools, &Counters::default());
+        assert!(queues.rings().is_empty());
     });
 }
 
