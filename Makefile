@@ -6,10 +6,10 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test build prepare format lint tests rules unit-test lab-test test-fault test-floor neighbours soak bench fuzz miri vm-test programs deny
+.PHONY: help demo test build prepare format lint tests rules unit-test lab-test test-fault test-floor neighbours soak bench bench-full instructions ab fuzz miri vm-test programs deny
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## Build two nodes with pods in network namespaces and show that everything works; KEEP=1 leaves them up
 	@tests/prepare.sh demo
@@ -69,10 +69,28 @@ soak: programs ## Everything at once for MINUTES (10): traffic of all kinds, chu
 	SLUICE_SOAK_SECONDS=$$(($(or $(MINUTES),10) * 60)) $(CARGO) test --locked -p sluice-lab --test e2e -- --nocapture soak
 
 # What is compared takes turns in one program, so figures of one run may be compared, whatever else the machine does.
-bench: ## Measure what a packet costs where goals are set, in minutes, and write target/perf/summary.json; wants an idle machine
+bench: ## Measure what a packet costs, in ten minutes, and write target/perf/summary.json and report.html; wants an idle machine
 	@tests/prepare.sh build
 	$(CARGO) build --release --locked -p sluice-perf
-	@$(TARGET)/release/sluice-perf pipeline --goals --runs 10
+	@$(TARGET)/release/sluice-perf pipeline --set bench
+	@$(TARGET)/release/sluice-perf report
+
+bench-full: ## The same of all cases by flows, size, family and workers, and by services and policies, in HOURS; wants an idle machine
+	@tests/prepare.sh build
+	$(CARGO) build --release --locked -p sluice-perf
+	@$(TARGET)/release/sluice-perf pipeline --set full
+	@$(TARGET)/release/sluice-perf report
+
+# What valgrind understands, whatever processor this is; the same everywhere, so that counts are.
+instructions: ## Count the instructions of a packet and hold them against perf/instructions.json; UPDATE=1 makes them the new baseline
+	@tests/prepare.sh count
+	RUSTFLAGS="-C target-cpu=x86-64-v3" $(CARGO) build --release --locked -p sluice-perf --target-dir $(TARGET)/perf/x86-64-v3
+	@$(TARGET)/perf/x86-64-v3/release/sluice-perf instructions $(if $(filter-out 0 no false,$(UPDATE)),--update,--check)
+
+ab: ## Compare the packet path of two revisions, A (HEAD) and B (the files as they are): what got faster or slower beyond noise
+	@tests/prepare.sh build
+	$(CARGO) build --release --locked -p sluice-perf
+	@$(TARGET)/release/sluice-perf ab $(or $(A),HEAD) $(or $(B),.)
 
 fuzz: ## Fuzz all targets for MINUTES (60) together, JOBS (2) at a time; TARGETS names some of them
 	@fuzz/run.sh $(or $(MINUTES),60)

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Says in one line each what this machine lacks, and installs the Debian packages among it. `prepare.sh build` asks for
-# what compiling needs, `demo` and `test` for what the lab needs too. It starts no service and changes nothing else.
+# what compiling needs, `count` for what counts instructions too, `demo` and `test` for what the lab needs. It starts no service
+# and changes nothing else.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 purpose=${1:-test}
 build_packages=(clang make gcc linux-libc-dev libc6-dev)
+count_packages=(valgrind)
 lab_packages=(tshark tcpdump traceroute iperf3 nginx-light nftables iptables ethtool iproute2 iputils-ping socat curl procps)
 
 faults=0
@@ -85,7 +87,12 @@ install_packages() {
 
 check_packages() {
     local packages=("${build_packages[@]}") missing system
-    [ "$purpose" = build ] || packages+=("${lab_packages[@]}")
+    case $purpose in
+    build) ;;
+    count) packages+=("${count_packages[@]}") ;;
+    demo) packages+=("${lab_packages[@]}") ;;
+    *) packages+=("${lab_packages[@]}" "${count_packages[@]}") ;;
+    esac
     if ! command -v dpkg-query >/dev/null; then
         lacks "this is no Debian; install the equivalents of: ${packages[*]}"
         return
@@ -107,11 +114,13 @@ check_packages() {
     install_packages "${missing[@]}" || lacks "apt-get could not install: ${missing[*]}"
 }
 
-if [ "$purpose" != build ] && [ "$(id -u)" -ne 0 ]; then
+lab=1
+case $purpose in build | count) lab=0 ;; esac
+if [ "$lab" = 1 ] && [ "$(id -u)" -ne 0 ]; then
     lacks "run this as root: the lab creates network namespaces and loads an XDP program (sudo env \"PATH=\$PATH\" make $purpose)"
     exit 1
 fi
 check_rust
 check_packages
-[ "$purpose" = build ] || check_kernel
+[ "$lab" = 0 ] || check_kernel
 [ "$faults" -eq 0 ] || exit 1

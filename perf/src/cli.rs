@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::pipeline;
+use crate::{ab, instructions, page, pipeline};
 use clap::{Parser, Subcommand, ValueEnum};
 
 /// What a packet costs in Sluice: benchmarks that check what they measure, with spread.
@@ -15,6 +15,15 @@ pub(crate) struct Cli {
 pub(crate) enum Verb {
     /// The packet path with memory ports and nothing else: ns a packet by case, flows, size, services and policies
     Pipeline(Box<pipeline::Options>),
+    /// Instructions a packet, counted on valgrind's processor, beside a committed baseline; bytes a flow
+    Instructions(instructions::Options),
+    /// Two revisions, built and measured taking turns: what got faster or slower beyond noise
+    Ab(ab::Options),
+    /// One HTML page of all results that are there
+    Report(page::Options),
+    /// What `instructions` runs
+    #[command(hide = true)]
+    CountOne(instructions::Child),
 }
 
 /// How figures are printed.

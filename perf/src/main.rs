@@ -1,8 +1,11 @@
 //! `sluice-perf`: what a packet costs, on anybody's machine. It decides nothing about packets, and nothing of the product knows it.
 
+mod ab;
 mod cases;
 mod cli;
+mod instructions;
 mod measure;
+mod page;
 mod pipeline;
 mod report;
 mod stats;
@@ -14,13 +17,15 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let done = match Cli::parse().verb {
-        Verb::Pipeline(options) => pipeline::command(&options),
+        Verb::Pipeline(options) => pipeline::command(&options).map(|()| ExitCode::SUCCESS),
+        Verb::Instructions(options) => instructions::command(&options),
+        Verb::Ab(options) => ab::command(&options),
+        Verb::Report(options) => page::command(&options).map(|()| ExitCode::SUCCESS),
+        Verb::CountOne(child) => child.run().map(|()| ExitCode::SUCCESS),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(err) => {
-            eprintln!("sluice-perf: {err:#}");
-            ExitCode::FAILURE
-        }
-    }
+    done.unwrap_or_else(|err| {
+        eprintln!("sluice-perf: {err:#}");
+        // 1 is what a comparison says when something became worse.
+        ExitCode::from(2)
+    })
 }

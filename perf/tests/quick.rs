@@ -37,3 +37,23 @@ fn a_mistake_is_told_in_words() {
         "sluice-perf: there are fewer flows than workers: give more flows (--flows)\n"
     );
 }
+
+#[test]
+fn instructions_of_the_path_are_counted_and_of_nothing_else() {
+    let folder = std::env::temp_dir().join(format!("sluice-perf-quick-{}", std::process::id()));
+    let output = Command::new(env!("CARGO_BIN_EXE_sluice-perf"))
+        .args(["instructions", "--case", "pod-to-pod", "--family", "v4", "-o", "json"])
+        .env("CARGO_TARGET_DIR", &folder)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.is_empty(), "{said}");
+    std::fs::remove_dir_all(&folder).unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let of = |name: &str| json["cases"][name]["instructions"].as_f64().unwrap();
+    let (none, one) = (of("no-engine"), of("pipeline/pod-to-pod/ipv4/64/flows=1"));
+    let thousand = of("pipeline/pod-to-pod/ipv4/64/flows=1000");
+    // Setup alone, which is not to be in it, takes thousands for each packet.
+    assert!(20.0 < none && 2.0 * none < one && one < 20_000.0, "{none}, {one}");
+    assert!((0.8..1.5).contains(&(thousand / one)), "{one}, {thousand}");
+}

@@ -1,7 +1,9 @@
 //! Decides how a run is measured, and whether its figures count: a run whose frames or counters are not exactly as they must be is an error.
 
+mod count;
 mod egress;
 mod feed;
+mod memory;
 mod node;
 mod prepare;
 mod run;
@@ -11,4 +13,6 @@ mod tests;
 mod time;
 mod timed;
 
+pub(crate) use count::{PATH, count};
+pub(crate) use memory::{Memory, memory};
 pub(crate) use run::{Amount, Figures, run};

@@ -2,6 +2,7 @@
 
 use super::egress::{Freeing, Recording};
 use super::feed::Feed;
+use super::time::Clock;
 use crate::cases::{Arriving, Leaving};
 use crate::world::World;
 use crate::world::addresses::{MASQUERADE, UPLINK};
@@ -13,7 +14,6 @@ use sluice_mem::{LARGE_CHUNK, Memory, Pools};
 use sluice_snapshot::{Publisher, Snapshot, Subscriber};
 use sluice_wire::{BURST, DropReason, Meta};
 use std::sync::Arc;
-use std::time::Instant;
 
 /// Bytes of a frame's chunk, as the agent has it.
 const CHUNK: usize = 4096;
@@ -66,7 +66,7 @@ pub(crate) struct Worker {
     pools: Pools,
     config: Subscriber,
     counters: Arc<Counters>,
-    origin: Instant,
+    clock: Clock,
     bursts: u32,
 }
 
@@ -85,7 +85,7 @@ impl Node {
             .context("the tables of connections: fewer flows need less memory (--flows)")?;
         let shared = Arc::new(shared);
         let publisher = Publisher::new(Snapshot::clone(world.snapshot()));
-        let origin = Instant::now();
+        let clock = Clock::wall();
         let workers = (0..workers).map(|n| {
             let counters = Arc::new(Counters::default());
             let config = EngineConfig {
@@ -97,7 +97,7 @@ impl Node {
                 pools: Pools::new(&memories[0], &memories[1]),
                 config: publisher.subscribe(),
                 counters,
-                origin,
+                clock,
                 bursts: 0,
             }
         });
@@ -124,6 +124,11 @@ impl Node {
 }
 
 impl Worker {
+    /// From now on each burst takes as long as the last one, however long it takes.
+    pub(crate) fn even_time(&mut self) {
+        self.clock = Clock::even();
+    }
+
     /// A burst of any frames, and what left.
     pub(crate) fn send(&mut self, frames: &[Arriving]) -> Result<Vec<Leaving>> {
         let mut rx = Burst::new();
@@ -139,7 +144,7 @@ impl Worker {
 
     fn record(&mut self, rx: &mut Burst) -> Vec<Leaving> {
         let mut out = Recording::default();
-        let now_ns = now_ns(self.origin);
+        let now_ns = self.clock.now_ns();
         let snapshot = self.config.refresh();
         self.engine.process(snapshot, now_ns, &mut self.pools, rx, &mut out);
         self.engine.tick(snapshot, now_ns, &mut self.pools, &mut out);
@@ -162,7 +167,7 @@ impl Worker {
         let mut left = frames;
         while left > 0 {
             let snapshot = self.config.refresh();
-            let now_ns = now_ns(self.origin);
+            let now_ns = self.clock.now_ns();
             feed.receive(&mut self.pools, &mut rx, left.min(BURST));
             left -= rx.len();
             self.engine
@@ -212,9 +217,4 @@ impl Worker {
         let all = DropReason::ALL.iter().map(|reason| (*reason, count(reason)));
         all.filter(|(_, frames)| *frames > 0).collect()
     }
-}
-
-/// As the agent's clock, which is never 0.
-fn now_ns(origin: Instant) -> u64 {
-    origin.elapsed().as_nanos() as u64 + 1
 }

@@ -47,6 +47,11 @@ pub(crate) struct Figures {
 /// Entries of a worker's cache that the agent has unless told otherwise (`memory.flows`).
 const AGENT_FLOWS: usize = 1 << 16;
 
+/// Entries of each worker's cache at this point.
+pub(super) fn cache_entries(point: &Point) -> usize {
+    AGENT_FLOWS.max(4 * point.entries() as usize / point.workers as usize)
+}
+
 pub(crate) fn run(world: &World, point: &Point, amount: &Amount, seed: u64) -> Result<Figures> {
     let traffic = point.traffic(amount);
     let mut figures = Figures {
@@ -55,7 +60,7 @@ pub(crate) fn run(world: &World, point: &Point, amount: &Amount, seed: u64) -> R
         ..Figures::default()
     };
     let connections = point.connections(amount);
-    let cache = AGENT_FLOWS.max(4 * point.entries() as usize / point.workers as usize);
+    let cache = cache_entries(point);
     let mut node = Node::new(world, point.workers, connections + connections / 8, cache, seed)?;
     let mut random = fastrand::Rng::with_seed(seed);
     let mut parts = Vec::new();

@@ -10,6 +10,40 @@ pub(crate) fn cpu_ns() -> u64 {
         .map_or(0, |t| t.tv_sec() as u64 * 1_000_000_000 + t.tv_nsec() as u64)
 }
 
+/// What workers are told the time is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Clock {
+    /// Since this moment.
+    Wall(Instant),
+    /// The same step later each time it is asked, so that what is due by time does not depend on how long anything took.
+    Even { now_ns: u64 },
+}
+
+/// About what a burst takes.
+const STEP_NS: u64 = 2_000;
+
+impl Clock {
+    pub(crate) fn wall() -> Self {
+        Self::Wall(Instant::now())
+    }
+
+    pub(crate) fn even() -> Self {
+        Self::Even { now_ns: 0 }
+    }
+
+    /// As the agent's clock, which is never 0.
+    #[inline]
+    pub(crate) fn now_ns(&mut self) -> u64 {
+        match self {
+            Self::Wall(origin) => origin.elapsed().as_nanos() as u64 + 1,
+            Self::Even { now_ns } => {
+                *now_ns += STEP_NS;
+                *now_ns
+            }
+        }
+    }
+}
+
 /// A moment, by all clocks.
 pub(crate) struct Moment {
     cpu_ns: u64,

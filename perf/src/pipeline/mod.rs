@@ -5,6 +5,7 @@ mod goals;
 mod options;
 pub(crate) mod point;
 mod results;
+mod sets;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -12,10 +13,11 @@ mod tests;
 pub(crate) use options::Options;
 
 use crate::cases::Traffic;
-use crate::measure::{self, Figures};
-use crate::report::{Machine, Progress, summary};
+use crate::measure::{self, Figures, memory};
+use crate::report::{Machine, Progress, files, summary};
 use crate::world::{Size, World};
 use anyhow::{Context, Result};
+use jiff::Timestamp;
 use options::Plan;
 use point::Point;
 use results::Results;
@@ -25,16 +27,25 @@ use std::io::IsTerminal;
 /// Measures and prints.
 pub(crate) fn command(options: &Options) -> Result<()> {
     let (points, plan) = (options.points()?, options.plan());
+    // Before anything was freed whose place tables could take.
+    let memory = if options.quick {
+        None
+    } else {
+        Some(memory(&World::new(Size::LEAST))?)
+    };
     let mut progress = Progress::new(points.len() * plan.runs as usize);
     let series = measure(&points, &plan, |point| progress.step(point))?;
     progress.end();
     let results = Results {
         machine: Machine::this(),
+        date: Timestamp::now().strftime("%Y-%m-%d %H:%M UTC").to_string(),
         plan,
+        memory,
         series: points.into_iter().zip(series).collect(),
     };
-    if options.goals {
+    if options.set().is_some() {
         summary::write("pipeline/", results.summary())?;
+        files::write("pipeline.json", &results.json())?;
     }
     match options.output {
         crate::cli::Output::Json => println!("{:#}", results.json()),

@@ -1,7 +1,7 @@
 //! The subcommand's options, and the points they stand for.
 
-use super::goals;
 use super::point::{FrameSize, Point};
+use super::sets::Set;
 use crate::cases::Case;
 use crate::cli::Output;
 use crate::measure::Amount;
@@ -13,7 +13,10 @@ use serde::Serialize;
 /// What to measure. Where an option takes several values, everything is measured with each of them.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Options {
-    /// Only the points that goals are set for; `make bench` does this
+    /// A set of points instead of the options that make them
+    #[arg(long, value_name = "SET", conflicts_with_all = ["case", "flows", "size", "family", "services", "policies", "workers", "churn", "quick", "goals"])]
+    pub(crate) set: Option<Set>,
+    /// The same as --set goals
     #[arg(long, conflicts_with_all = ["case", "flows", "size", "family", "services", "policies", "workers", "churn", "quick"])]
     pub(crate) goals: bool,
     /// Ways through the node [default: all]
@@ -92,10 +95,15 @@ impl Options {
         }
     }
 
+    /// The set that was asked for.
+    pub(crate) fn set(&self) -> Option<Set> {
+        self.set.or(self.goals.then_some(Set::Goals))
+    }
+
     /// Every combination, each once.
     pub(crate) fn points(&self) -> Result<Vec<Point>> {
-        if self.goals {
-            return Ok(goals::points());
+        if let Some(set) = self.set() {
+            return Ok(set.points());
         }
         let or = |given: &[u32], usual: &[u32]| {
             if given.is_empty() {

@@ -3,8 +3,8 @@
 use super::goals::{self, Comparison, Ratio};
 use super::options::Plan;
 use super::point::{FrameSize, Point};
-use crate::measure::Figures;
 use crate::measure::speed::REFERENCE_GHZ;
+use crate::measure::{Figures, Memory};
 use crate::report::Machine;
 use crate::report::summary::Entry;
 use crate::stats::{Spread, differs, median_interval};
@@ -13,7 +13,11 @@ use serde_json::{Value, json};
 /// Everything that was measured.
 pub(crate) struct Results {
     pub(crate) machine: Machine,
+    /// When it was done.
+    pub(crate) date: String,
     pub(crate) plan: Plan,
+    /// What a flow takes, unless all is to be quick.
+    pub(crate) memory: Option<Memory>,
     /// Figures of each point's runs.
     pub(crate) series: Vec<(Point, Vec<Figures>)>,
 }
@@ -77,10 +81,20 @@ impl Results {
         goals::cost_of(point).map(|goal| (goal, value <= goal))
     }
 
+    /// Share of the time that workers waited for a processor.
+    pub(super) fn waiting(&self) -> f64 {
+        let all: Vec<Figures> = self.series.iter().flat_map(|(_, runs)| runs.iter().copied()).collect();
+        1.0 - spread(&all, |run| run.ns / run.wall_ns).median
+    }
+
     pub(super) fn json(&self) -> Value {
         let compared = self.compared();
         json!({
             "machine": self.machine,
+            "date": self.date,
+            "waiting": self.waiting(),
+            "memory": self.memory,
+            "flow_bytes": self.memory.map(|memory| memory.flow()),
             "reference_ghz": REFERENCE_GHZ,
             "plan": self.plan,
             "points": self.series.iter().map(|(point, runs)| self.point(point, runs)).collect::<Vec<_>>(),
@@ -106,6 +120,7 @@ impl Results {
         json!({
             "name": point.to_string(),
             "case": point.case,
+            "steps": point.case.steps(),
             "size": match point.size { FrameSize::Bytes(n) => json!(n), FrameSize::Imix => json!("imix") },
             "family": point.family.name(),
             "flows": point.flows,

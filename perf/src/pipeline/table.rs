@@ -115,7 +115,10 @@ impl Results {
             flows.join(" / "),
             loads.join(" / ")
         );
-        let waiting = 1.0 - spread(&all, |run| run.ns / run.wall_ns).median;
+        if let Some(memory) = &self.memory {
+            let _ = write!(text, "\n{}", memory.line());
+        }
+        let waiting = self.waiting();
         if waiting > 0.02 {
             let _ = write!(
                 text,

@@ -13,8 +13,10 @@ use std::collections::BTreeSet;
 
 fn options(line: &str) -> Options {
     let words = ["sluice-perf", "pipeline"].into_iter().chain(line.split_whitespace());
-    let Verb::Pipeline(options) = Cli::try_parse_from(words).unwrap().verb;
-    *options
+    match Cli::try_parse_from(words).unwrap().verb {
+        Verb::Pipeline(options) => *options,
+        other => panic!("{other:?}"),
+    }
 }
 
 fn names(points: &[Point]) -> BTreeSet<String> {
@@ -66,6 +68,10 @@ fn goals_are_about_points_that_are_measured_and_named_apart() {
     for comparison in &COMPARISONS {
         assert!(points.contains(&comparison.of) && points.contains(&comparison.to));
     }
+    let [goals, bench, full] = ["goals", "bench", "full"].map(|set| options(&format!("--set {set}")).points().unwrap());
+    assert_eq!(goals, points);
+    assert!(goals.iter().all(|point| bench.contains(point)) && bench.iter().all(|point| full.contains(point)));
+    assert_eq!(names(&full).len(), full.len());
     // As the issue has them: ns at 3.85 GHz, at 1, 10,000 and 1,000,000 flows.
     let quiet = COSTS.iter().filter(|goal| goal.point.churn == 0).map(|goal| goal.ns);
     assert_eq!(quiet.collect::<Vec<_>>(), [25.0, 35.0, 60.0, 30.0, 40.0, 65.0, 4000.0]);
@@ -117,7 +123,9 @@ fn results(share: f64) -> Results {
     };
     Results {
         machine,
+        date: "2026-01-01 00:00 UTC".into(),
         plan: options("--goals").plan(),
+        memory: None,
         series: goals::points().into_iter().map(|point| (point, runs(&point))).collect(),
     }
 }

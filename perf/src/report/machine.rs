@@ -1,11 +1,12 @@
 //! What was measured on: processor, kernel, commit.
 
-use serde::Serialize;
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
 use std::fs;
 use std::process::Command;
 
 /// Unknown facts are `unknown`, as a figure without its machine is still a figure.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Machine {
     pub(crate) cpu: String,
     /// As the kernel says, which virtual machines are told once; what the clock was is measured.
@@ -58,7 +59,15 @@ fn commit() -> String {
     )
 }
 
-/// The first value of a field of /proc/cpuinfo.
+/// How much memory this process has, touched or not, shared or not.
+pub(crate) fn process_bytes() -> Result<u64> {
+    let status = fs::read_to_string("/proc/self/status").context("/proc/self/status")?;
+    let data = field(&status, "VmSize");
+    let kibibytes = data.strip_suffix(" kB").and_then(|kib| kib.trim().parse::<u64>().ok());
+    Ok(1024 * kibibytes.with_context(|| format!("/proc/self/status: VmSize is {data:?}, not a number of kB"))?)
+}
+
+/// The first value of a field of a file like /proc/cpuinfo.
 fn field(info: &str, name: &str) -> String {
     let mut pairs = info.lines().filter_map(|line| line.split_once(':'));
     let value = pairs

@@ -1,10 +1,11 @@
 //! Decides how figures reach people and programs. It never changes one.
 
+pub(crate) mod files;
 mod machine;
 mod paint;
 mod progress;
 pub(crate) mod summary;
 
-pub(crate) use machine::Machine;
+pub(crate) use machine::{Machine, process_bytes};
 pub(crate) use paint::{Paint, bar, exact};
 pub(crate) use progress::Progress;

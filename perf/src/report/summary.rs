@@ -1,9 +1,12 @@
 //! `target/perf/summary.json`: one list of what all benchmarks found, beside its goals. Each subcommand replaces its own entries.
 
-use anyhow::{Context, Result};
+use super::files;
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use std::fs;
-use std::path::PathBuf;
+
+/// Its name.
+pub(crate) const NAME: &str = "summary.json";
 
 /// One figure. Names and fields are stable.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,20 +24,10 @@ pub(crate) struct Entry {
 
 /// Puts `entries` in the place of those whose names begin with `prefix`.
 pub(crate) fn write(prefix: &str, entries: Vec<Entry>) -> Result<()> {
-    let path = path();
-    let old = fs::read(&path).unwrap_or_default();
+    let old = fs::read(files::folder().join(NAME)).unwrap_or_default();
     // A list that cannot be read is of another version: it is begun anew.
     let old: Vec<Entry> = serde_json::from_slice(&old).unwrap_or_default();
-    let text = serde_json::to_string_pretty(&merged(old, prefix, entries))?;
-    let folder = path.parent().context("the summary's path has no folder")?;
-    fs::create_dir_all(folder)
-        .and_then(|()| fs::write(&path, text + "\n"))
-        .with_context(|| {
-            format!(
-                "{}: the summary cannot be written; is the folder yours?",
-                path.display()
-            )
-        })
+    files::write(NAME, &merged(old, prefix, entries))
 }
 
 fn merged(old: Vec<Entry>, prefix: &str, new: Vec<Entry>) -> Vec<Entry> {
@@ -44,12 +37,6 @@ fn merged(old: Vec<Entry>, prefix: &str, new: Vec<Entry>) -> Vec<Entry> {
         .collect();
     all.extend(new);
     all
-}
-
-/// Below the folder that cargo builds in.
-fn path() -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
-    target.join("perf").join("summary.json")
 }
 
 #[cfg(test)]

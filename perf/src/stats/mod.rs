@@ -5,7 +5,7 @@ mod interval;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use interval::{differs, median_interval};
+pub(crate) use interval::{differs, interval_within, median_interval, values_needed};
 
 use serde::Serialize;
 

@@ -17,6 +17,10 @@ fn quantiles_and_intervals_are_those_of_the_textbook() {
     assert_eq!(median_interval((1..=20).map(f64::from)), Some((6.0, 15.0)));
     assert_eq!(median_interval((1..=6).map(f64::from)), Some((1.0, 6.0)));
     assert_eq!(median_interval((1..=5).map(f64::from)), None);
+    // 2 x 2^-9 is below 0.05 / 12, 2 x 2^-8 is not.
+    assert_eq!([0.05, 0.05 / 12.0].map(values_needed), [6, 9]);
+    assert_eq!(interval_within((1..=9).map(f64::from), 0.05 / 12.0), Some((1.0, 9.0)));
+    assert_eq!(interval_within((1..=8).map(f64::from), 0.05 / 12.0), None);
 }
 
 /// Times as machines give them: most near the least, some far above.

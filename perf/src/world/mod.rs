@@ -31,6 +31,16 @@ pub(crate) struct Size {
     pub(crate) policies: u32,
 }
 
+impl Size {
+    /// As little as there can be.
+    pub(crate) const LEAST: Self = Self {
+        family: Family::V4,
+        clients: 1,
+        services: 1,
+        policies: 0,
+    };
+}
+
 /// A configuration, compiled, and the same after a change that concerns no flow.
 pub(crate) struct World {
     pub(crate) size: Size,

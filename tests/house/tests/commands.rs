@@ -106,6 +106,44 @@ fn what_a_machine_lacks_is_said_in_one_line_each() {
 }
 
 #[test]
+fn who_counts_instructions_needs_valgrind_and_neither_root_nor_a_lab() {
+    let machine = Machine::whole("counts");
+    machine.program("id", "echo 1000");
+    machine.program("unshare", "exit 1");
+    assert_eq!(machine.prepare("count"), (true, vec![]));
+    machine.program(
+        "dpkg-query",
+        r#"case "$*" in *valgrind*) exit 1;; *) echo install ok installed;; esac"#,
+    );
+    let (goes_on, said) = machine.prepare("count");
+    assert!(!goes_on && said.len() == 1 && said[0].contains("valgrind"), "{said:?}");
+    assert_eq!(machine.prepare("build"), (true, vec![]));
+}
+
+#[test]
+fn instructions_are_checked_unless_they_are_to_be_the_new_baseline() {
+    let last = |update: &str| {
+        let output = Command::new("make")
+            .args(["-n", "instructions", update])
+            .current_dir(ROOT)
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        said.lines().last().unwrap_or_default().trim_end().to_owned()
+    };
+    assert!(
+        last("UPDATE=1").ends_with(" instructions --update"),
+        "{}",
+        last("UPDATE=1")
+    );
+    assert!(
+        last("UPDATE=no").ends_with(" instructions --check"),
+        "{}",
+        last("UPDATE=no")
+    );
+}
+
+#[test]
 fn keep_leaves_the_demo_up_unless_it_says_no() {
     let runs = |keep: &str| {
         let output = Command::new("make")
