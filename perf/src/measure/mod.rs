@@ -8,6 +8,7 @@ mod node;
 mod prepare;
 mod run;
 pub(crate) mod speed;
+mod testpmd;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -16,3 +17,4 @@ mod timed;
 pub(crate) use count::{PATH, count};
 pub(crate) use memory::{Memory, memory};
 pub(crate) use run::{Amount, Figures, run};
+pub(crate) use testpmd::testpmd_ns;

@@ -13,7 +13,7 @@ mod tests;
 pub(crate) use options::Options;
 
 use crate::cases::Traffic;
-use crate::measure::{self, Figures, memory};
+use crate::measure::{self, Figures, memory, testpmd_ns};
 use crate::report::{Machine, Progress, files, summary};
 use crate::world::{Size, World};
 use anyhow::{Context, Result};
@@ -33,6 +33,8 @@ pub(crate) fn command(options: &Options) -> Result<()> {
     } else {
         Some(memory(&World::new(Size::LEAST))?)
     };
+    let calibrate = || if options.set().is_some() { testpmd_ns() } else { None };
+    let before = calibrate();
     let mut progress = Progress::new(points.len() * plan.runs as usize);
     let series = measure(&points, &plan, |point| progress.step(point))?;
     progress.end();
@@ -41,6 +43,7 @@ pub(crate) fn command(options: &Options) -> Result<()> {
         date: Timestamp::now().strftime("%Y-%m-%d %H:%M UTC").to_string(),
         plan,
         memory,
+        testpmd_ns: [before, calibrate()].into_iter().flatten().collect(),
         series: points.into_iter().zip(series).collect(),
     };
     if options.set().is_some() {

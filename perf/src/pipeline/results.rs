@@ -18,6 +18,8 @@ pub(crate) struct Results {
     pub(crate) plan: Plan,
     /// What a flow takes, unless all is to be quick.
     pub(crate) memory: Option<Memory>,
+    /// What DPDK's testpmd took for a packet before and after, if it is there and was asked.
+    pub(crate) testpmd_ns: Vec<f64>,
     /// Figures of each point's runs.
     pub(crate) series: Vec<(Point, Vec<Figures>)>,
 }
@@ -96,6 +98,7 @@ impl Results {
             "memory": self.memory,
             "flow_bytes": self.memory.map(|memory| memory.flow()),
             "reference_ghz": REFERENCE_GHZ,
+            "testpmd_ns": self.testpmd_ns,
             "plan": self.plan,
             "points": self.series.iter().map(|(point, runs)| self.point(point, runs)).collect::<Vec<_>>(),
             "comparisons": compared.iter().map(|c| json!({

@@ -115,6 +115,14 @@ impl Results {
             flows.join(" / "),
             loads.join(" / ")
         );
+        if !self.testpmd_ns.is_empty() {
+            let figures: Vec<String> = self.testpmd_ns.iter().map(|ns| format!("{ns:.1}")).collect();
+            let _ = write!(
+                text,
+                "\nDPDK's testpmd, io between null ports: {} ns",
+                figures.join(", then ")
+            );
+        }
         if let Some(memory) = &self.memory {
             let _ = write!(text, "\n{}", memory.line());
         }

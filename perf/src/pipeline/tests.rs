@@ -126,6 +126,7 @@ fn results(share: f64) -> Results {
         date: "2026-01-01 00:00 UTC".into(),
         plan: options("--goals").plan(),
         memory: None,
+        testpmd_ns: Vec::new(),
         series: goals::points().into_iter().map(|point| (point, runs(&point))).collect(),
     }
 }
