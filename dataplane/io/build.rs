@@ -1,15 +1,22 @@
-//! Compiles the uplink's XDP program. Stable Rust has no BPF target, so it is C and needs clang.
+//! Compiles the XDP programs. Stable Rust has no BPF target, so they are C and need clang.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, exit};
 
-const SOURCE: &str = "src/xdp/sluice_uplink.bpf.c";
+const FOLDER: &str = "src/xdp";
+const PROGRAMS: [&str; 2] = ["sluice_uplink", "sluice_everything"];
 
 fn main() {
-    println!("cargo:rerun-if-changed={SOURCE}");
+    println!("cargo:rerun-if-changed={FOLDER}/sluice.bpf.h");
     println!("cargo:rerun-if-env-changed=CLANG");
+    PROGRAMS.iter().for_each(|name| compile(name));
+}
+
+fn compile(name: &str) {
+    let source = format!("{FOLDER}/{name}.bpf.c");
+    println!("cargo:rerun-if-changed={source}");
     let clang = std::env::var("CLANG").unwrap_or_else(|_| "clang".to_owned());
-    let out = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default()).join("sluice_uplink.bpf.o");
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default()).join(format!("{name}.bpf.o"));
     let arch = std::env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_default();
     let mut command = Command::new(&clang);
     command.args(["-O2", "-g", "-target", "bpf", "-mcpu=v3", "-Wall", "-Werror"]);
@@ -18,11 +25,11 @@ fn main() {
     if Path::new(&headers).is_dir() {
         command.arg("-I").arg(headers);
     }
-    command.args(["-c", SOURCE, "-o"]).arg(&out);
+    command.args(["-c", &source, "-o"]).arg(&out);
     match command.output() {
         Ok(done) if done.status.success() => {}
         Ok(done) => fail(&format!(
-            "{clang} cannot compile {SOURCE}:\n{}",
+            "{clang} cannot compile {source}:\n{}",
             String::from_utf8_lossy(&done.stderr)
         )),
         Err(err) => fail(&format!("cannot run {clang}: {err}")),

@@ -3,7 +3,7 @@
 
 use super::sys::{Bind, Sizes, Socket};
 use super::{Attach, Copying, Mode, XskQueue, holder, jumbo};
-use crate::xdp::{Steering, SteeringError};
+use crate::xdp::{Feed, SteeringError};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use sluice_mem::{Memory, Pools};
 use sluice_wire::PortSlot;
@@ -200,7 +200,7 @@ pub fn max_packet(memory: &Memory, multi_buffer: bool) -> usize {
 ///
 /// # Errors
 /// See [`SetupError`]. What was opened is closed again, and its chunks are back in `pools`.
-pub fn open(spec: &QueueSpec, umem: &Umem, pools: &mut Pools, steering: &mut Steering) -> Result<Uplink, SetupError> {
+pub fn open(spec: &QueueSpec, umem: &Umem, pools: &mut Pools, feed: &mut impl Feed) -> Result<Uplink, SetupError> {
     use crate::PacketIo;
     let interface = || spec.interface.clone();
     if !spec.ring_size.is_power_of_two() || !(64..=16_384).contains(&spec.ring_size) {
@@ -221,7 +221,7 @@ pub fn open(spec: &QueueSpec, umem: &Umem, pools: &mut Pools, steering: &mut Ste
     }
     let max_frame = wanted.min(limit);
     raise_memlock(umem);
-    let mut copying = match steering.mode() {
+    let mut copying = match feed.mode() {
         Some(Attach::Native) => Copying::ZeroCopy,
         _ => Copying::Copy,
     };
@@ -243,7 +243,7 @@ pub fn open(spec: &QueueSpec, umem: &Umem, pools: &mut Pools, steering: &mut Ste
     let outcome = outcome.and_then(|()| {
         queues
             .iter()
-            .try_for_each(|queue| steering.set_socket(queue.queue(), queue.socket()))
+            .try_for_each(|queue| feed.set_socket(queue.queue(), queue.socket()))
             .map_err(SetupError::from)
     });
     if let Err(err) = outcome {
@@ -251,7 +251,7 @@ pub fn open(spec: &QueueSpec, umem: &Umem, pools: &mut Pools, steering: &mut Ste
         return Err(err);
     }
     let mode = Mode {
-        attach: steering.mode().unwrap_or(Attach::Generic),
+        attach: feed.mode().unwrap_or(Attach::Generic),
         copying,
     };
     tracing::info!(interface = %spec.interface, queues = queues.len(), max_frame, "{mode}");

@@ -13,7 +13,12 @@
 //! to put together ([`crate::reassembled`]). IPv6 extension headers are looked behind, so that the kernel cannot answer for us. All else, among it broadcasts, frames
 //! for other MACs, VLAN tags and what cannot be parsed, passes to the kernel. What is ours while no socket
 //! lives is dropped, as the kernel's answer (a reset, port unreachable) would end connections that the next agent takes up.
+//!
+//! A tester takes everything instead ([`Everything`]).
 
+mod attach;
+mod everything;
+mod feed;
 mod pin;
 mod ports;
 mod steering;
@@ -22,5 +27,7 @@ mod tests;
 #[cfg(test)]
 mod twin;
 
+pub use everything::Everything;
+pub use feed::{Feed, MAX_QUEUES};
 pub use ports::OwnedPorts;
-pub use steering::{MAX_FRONTENDS, MAX_NODE_ADDRESSES, MAX_POD_RANGES, MAX_QUEUES, Steering, SteeringError};
+pub use steering::{MAX_FRONTENDS, MAX_NODE_ADDRESSES, MAX_POD_RANGES, Steering, SteeringError};

@@ -1,20 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Decides which frames of an uplink go to Sluice's AF_XDP sockets; everything else is the kernel's.
 // It changes no byte of any frame. src/xdp/steering.rs fills the maps and must agree on their shapes.
-#include <linux/bpf.h>
-#include <linux/types.h>
-
-#define SEC(name) __attribute__((section(name), used))
-#define INLINE static inline __attribute__((always_inline))
-#define __uint(name, val) int(*name)[val]
-#define __type(name, val) typeof(val) *name
-#define be16(x) __builtin_bswap16(x)
-
-static void *(*const map_lookup)(void *map, const void *key) = (void *)BPF_FUNC_map_lookup_elem;
-static long (*const map_update)(void *map, const void *key, const void *value, __u64 flags) = (void *)BPF_FUNC_map_update_elem;
-static long (*const map_delete)(void *map, const void *key) = (void *)BPF_FUNC_map_delete_elem;
-static __u64 (*const time_ns)(void) = (void *)BPF_FUNC_ktime_get_ns;
-static long (*const redirect_map)(void *map, __u64 key, __u64 flags) = (void *)BPF_FUNC_redirect_map;
+#include "sluice.bpf.h"
 
 // IPv4 as ::ffff:a.b.c.d, as in the Rust type of that name.
 struct addr {
@@ -27,13 +14,6 @@ struct frontend {
     __u8 proto;
     __u8 zero;
 };
-
-struct {
-    __uint(type, BPF_MAP_TYPE_XSKMAP);
-    __uint(max_entries, 256);
-    __type(key, __u32);
-    __type(value, __u32);
-} xsks SEC(".maps");
 
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);

@@ -1,24 +1,24 @@
 //! Decides what the XDP program knows, and keeps it attached over restarts. It never sees a frame.
 
+use super::attach::{self, errno, fail, with_causes};
+use super::feed::{Feed, Sockets};
 use super::pin;
 use super::ports::OwnedPorts;
 use crate::afxdp::Attach;
-use crate::link::bundles_others;
 use aya::maps::lpm_trie::{Key, LpmTrie};
-use aya::maps::{Array, HashMap, MapData, MapError, XskMap};
+use aya::maps::{Array, HashMap, MapData, MapError};
+#[cfg(test)]
+use aya::programs::Xdp;
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::xdp::XdpLink;
-use aya::programs::{ProgramError, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader};
 use sluice_wire::{Addr, MacAddr, Proto};
 use std::collections::BTreeSet;
 use std::error::Error;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-/// Most NIC queues.
-pub const MAX_QUEUES: u32 = 256;
 /// Most addresses of the node.
 pub const MAX_NODE_ADDRESSES: usize = 1024;
 /// Most pod ranges.
@@ -126,7 +126,7 @@ struct Attached {
 /// next agent attaches. Only [`Self::detach`] gives everything back to the kernel.
 pub struct Steering {
     program: Ebpf,
-    sockets: XskMap<MapData>,
+    sockets: Sockets,
     nodes: HashMap<MapData, [u8; 16], u8>,
     frontends: HashMap<MapData, FrontendKey, u8>,
     pod_ranges: LpmTrie<MapData, [u8; 16], u8>,
@@ -163,11 +163,12 @@ impl Steering {
             return Err(missing("ports"));
         };
         let ports = OwnedPorts::map(ports.fd().as_fd()).map_err(|err| load(&err))?;
-        let xdp: &mut Xdp = xdp(&mut program)?;
-        xdp.load().map_err(|err| load(&err))?;
+        attach::program(&mut program, PROGRAM)?
+            .load()
+            .map_err(|err| load(&err))?;
         Ok(Self {
             program,
-            sockets: sockets.try_into().map_err(|err: MapError| load(&err))?,
+            sockets: Sockets::new(sockets)?,
             nodes: nodes.try_into().map_err(|err: MapError| load(&err))?,
             frontends: frontends.try_into().map_err(|err: MapError| load(&err))?,
             pod_ranges: pod_ranges.try_into().map_err(|err: MapError| load(&err))?,
@@ -205,7 +206,7 @@ impl Steering {
                 return Ok(attach);
             }
         }
-        let (attach, link) = self.attach_anew(interface, ifindex)?;
+        let (attach, link) = attach::anew(attach::program(&mut self.program, PROGRAM)?, interface, ifindex)?;
         let path = pin::path(pin_directory, ifindex, attach);
         let link = link.pin(&path).map_err(|err| fail(interface, "pin the link", &err))?;
         self.attached = Some(Attached {
@@ -223,8 +224,9 @@ impl Steering {
         }
         let link = PinnedLink::from_pin(path).map_err(|err| fail(interface, "open the pinned link", &err))?;
         let link = XdpLink::try_from(FdLink::from(link)).map_err(|err| fail(interface, "use the pinned link", &err))?;
-        match xdp(&mut self.program)?.attach_to_link(link) {
-            Ok(id) => self.take_link(interface, id).map(Some),
+        let program = attach::program(&mut self.program, PROGRAM)?;
+        match program.attach_to_link(link) {
+            Ok(id) => attach::take_link(program, interface, id).map(Some),
             // The interface was deleted since (ENOLINK): nothing is attached by this link any more.
             Err(err) if errno(&err) == Some(libc::ENOLINK) => {
                 fs::remove_file(path).map_err(|err| fail(interface, "remove a dead pin", &err))?;
@@ -232,47 +234,6 @@ impl Steering {
             }
             Err(err) => Err(fail(interface, "replace the earlier program", &err)),
         }
-    }
-
-    fn take_link(&mut self, interface: &str, id: aya::programs::xdp::XdpLinkId) -> Result<FdLink, SteeringError> {
-        let link = xdp(&mut self.program)?
-            .take_link(id)
-            .map_err(|err| fail(interface, "take the link", &err))?;
-        // aya attaches by netlink where the kernel refuses a link; such a program would go with us, so it is not wanted.
-        link.try_into().map_err(|_| {
-            fail(
-                interface,
-                "attach by a link",
-                &io::Error::from_raw_os_error(libc::EINVAL),
-            )
-        })
-    }
-
-    fn attach_anew(&mut self, interface: &str, ifindex: u32) -> Result<(Attach, FdLink), SteeringError> {
-        let mut refusals = Vec::with_capacity(2);
-        let modes = [(Attach::Native, XdpMode::Driver), (Attach::Generic, XdpMode::Skb)];
-        for (attach, mode) in modes.into_iter().skip(usize::from(bundles_others(interface))) {
-            let outcome = match xdp(&mut self.program)?.attach_to_if_index(ifindex, mode) {
-                Ok(id) => self.take_link(interface, id),
-                Err(err) if matches!(errno(&err), Some(libc::EBUSY | libc::EEXIST)) => {
-                    return Err(SteeringError::Occupied {
-                        interface: interface.to_owned(),
-                    });
-                }
-                Err(err) => Err(fail(interface, "attach", &err)),
-            };
-            match outcome {
-                Ok(link) => return Ok((attach, link)),
-                Err(SteeringError::Link { what, .. }) => refusals.push(what),
-                Err(other) => return Err(other),
-            }
-        }
-        let [native, generic] = [0, 1].map(|at| refusals.get(at).cloned().unwrap_or_default());
-        Err(SteeringError::Attach {
-            interface: interface.to_owned(),
-            native,
-            generic,
-        })
     }
 
     /// Where the program runs; `None` before it is attached.
@@ -359,25 +320,6 @@ impl Steering {
         self.ports.clone()
     }
 
-    /// Feeds a queue's frames to its socket; when the socket is closed, the kernel forgets it.
-    ///
-    /// # Errors
-    /// [`SteeringError::Full`] from queue 256 on, else [`SteeringError::Map`].
-    pub fn set_socket(&mut self, queue: u32, socket: BorrowedFd<'_>) -> Result<(), SteeringError> {
-        if queue >= MAX_QUEUES {
-            return Err(SteeringError::Full {
-                what: "queues",
-                limit: MAX_QUEUES as usize,
-            });
-        }
-        self.sockets
-            .set(queue, socket.as_raw_fd(), 0)
-            .map_err(|source| SteeringError::Map {
-                what: "a socket",
-                source,
-            })
-    }
-
     /// Takes the program off the interface for good: link, pin, program and maps go, the kernel has everything back.
     ///
     /// # Errors
@@ -392,50 +334,8 @@ impl Steering {
 
     #[cfg(test)]
     pub(super) fn program(&mut self) -> &mut Xdp {
-        xdp(&mut self.program).unwrap()
+        attach::program(&mut self.program, PROGRAM).unwrap()
     }
-}
-
-fn xdp(program: &mut Ebpf) -> Result<&mut Xdp, SteeringError> {
-    let missing = || SteeringError::Load {
-        what: format!("program {PROGRAM} is missing"),
-    };
-    program
-        .program_mut(PROGRAM)
-        .ok_or_else(missing)?
-        .try_into()
-        .map_err(|_| missing())
-}
-
-fn fail(interface: &str, step: &'static str, err: &dyn Error) -> SteeringError {
-    SteeringError::Link {
-        interface: interface.to_owned(),
-        step,
-        what: with_causes(err),
-    }
-}
-
-/// The error number at the bottom of aya's errors.
-fn errno(err: &(dyn Error + 'static)) -> Option<i32> {
-    let own = err.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
-    let syscall = match err.downcast_ref::<ProgramError>() {
-        Some(ProgramError::SyscallError(call)) => call.io_error.raw_os_error(),
-        _ => None,
-    };
-    own.or(syscall).or_else(|| errno(err.source()?))
-}
-
-fn with_causes(err: &dyn Error) -> String {
-    let mut text = err.to_string();
-    let mut cause = err.source();
-    while let Some(inner) = cause {
-        let more = inner.to_string();
-        if !text.ends_with(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = inner.source();
-    }
-    text
 }
 
 fn frontend_key(addr: Addr, proto: Proto, port: u16) -> FrontendKey {
@@ -444,6 +344,16 @@ fn frontend_key(addr: Addr, proto: Proto, port: u16) -> FrontendKey {
     key[16..18].copy_from_slice(&port.to_be_bytes());
     key[18] = proto.0;
     key
+}
+
+impl Feed for Steering {
+    fn mode(&self) -> Option<Attach> {
+        self.mode()
+    }
+
+    fn set_socket(&mut self, queue: u32, socket: BorrowedFd<'_>) -> Result<(), SteeringError> {
+        self.sockets.set(queue, socket)
+    }
 }
 
 /// A map used as a set.
