@@ -153,18 +153,25 @@ impl Chance {
         if dice.hits(faults.truncate) && damage::truncate(&mut frame, dice, pools) {
             count(&counts.truncated);
         }
-        if dice.hits(faults.duplicate)
-            && let Some(copy) = damage::copy(&frame, pools)
-        {
+        let copy = if dice.hits(faults.duplicate) {
+            damage::copy(&frame, pools)
+        } else {
+            None
+        };
+        let twice = copy.is_some();
+        if let Some(copy) = copy {
             count(&counts.duplicated);
             line.waiting.push_back(copy);
         }
-        if line.late.is_none() && dice.hits(faults.reorder) {
-            count(&counts.reordered);
+        // Of two alike only the second would be late, which nobody could tell.
+        if line.late.is_none() && !twice && dice.hits(faults.reorder) {
             line.late = Some(frame);
-        } else {
-            line.waiting.push_back(frame);
-            line.waiting.extend(line.late.take());
+            return;
+        }
+        line.waiting.push_back(frame);
+        if let Some(late) = line.late.take() {
+            count(&counts.reordered);
+            line.waiting.push_back(late);
         }
     }
 }

@@ -107,6 +107,16 @@ fn each_fault_is_what_its_name_says() {
     assert!(bench.fills().is_empty(), "it waits for somebody to pass");
     bench.near.recycle(&mut bench.pools);
     assert_eq!(bench.fills(), [4], "but not for ever");
+    assert_eq!(bench.count("fault_reordered"), 2, "what nobody passed is in its place");
+    bench.end();
+
+    let mut bench = with("duplicate=1000000,reorder=1000000");
+    bench.send(0..3);
+    assert_eq!(bench.fills(), [0, 0, 1, 1, 2, 2]);
+    assert_eq!(
+        (bench.count("fault_duplicated"), bench.count("fault_reordered")),
+        (3, 0)
+    );
     bench.end();
 
     let mut bench = with("truncate=1000000");
