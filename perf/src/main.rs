@@ -7,7 +7,9 @@ mod instructions;
 mod measure;
 mod page;
 mod pipeline;
+mod pktgen;
 mod report;
+mod search;
 mod stats;
 mod world;
 
@@ -22,6 +24,7 @@ fn main() -> ExitCode {
         Verb::Ab(options) => ab::command(&options),
         Verb::Report(options) => page::command(&options).map(|()| ExitCode::SUCCESS),
         Verb::CountOne(child) => child.run().map(|()| ExitCode::SUCCESS),
+        Verb::Pktgen(options) => pktgen::command(&options).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|err| {
         eprintln!("sluice-perf: {err:#}");

@@ -3,7 +3,7 @@
 mod packet;
 mod traffic;
 
-pub(crate) use packet::{Outer, Udp};
+pub(crate) use packet::{Outer, Udp, build};
 pub(crate) use traffic::{Arriving, Leaving, Traffic};
 
 use serde::Serialize;

@@ -66,8 +66,8 @@ fn headers(family: Addr) -> usize {
     ETH_LEN + if family.is_v4() { 20 } else { 40 } + 8
 }
 
-/// `outer_id` is what a tunnel's outer header has for identification; it may be fragmented, other packets may not.
-fn build(
+/// A UDP packet. `outer_id` is what a tunnel's outer header has for identification; it may be fragmented, other packets may not.
+pub(crate) fn build(
     (eth_src, eth_dst): (MacAddr, MacAddr),
     src: End,
     dst: End,
@@ -98,6 +98,6 @@ fn build(
     let mut frame = Vec::with_capacity(builder.size(payload.len()));
     builder
         .write(&mut frame, payload)
-        .expect("a packet of at most 1600 bytes can be written");
+        .expect("a packet of a few thousand bytes can be written");
     frame
 }

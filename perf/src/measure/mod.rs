@@ -11,7 +11,7 @@ pub(crate) mod speed;
 mod testpmd;
 #[cfg(test)]
 mod tests;
-mod time;
+pub(crate) mod time;
 mod timed;
 
 pub(crate) use count::{PATH, count};

@@ -7,5 +7,5 @@ mod progress;
 pub(crate) mod summary;
 
 pub(crate) use machine::{Machine, process_bytes};
-pub(crate) use paint::{Paint, bar, exact};
+pub(crate) use paint::{Paint, bar, exact, human, time};
 pub(crate) use progress::Progress;

@@ -59,6 +59,38 @@ pub(crate) fn exact(value: u64) -> String {
     out
 }
 
+/// Three digits and a unit: `1.20 M`, `340 k`.
+pub(crate) fn human(value: f64) -> String {
+    let (value, unit) = match value.abs() {
+        n if n >= 999.5e6 => (value / 1e9, " G"),
+        n if n >= 999.5e3 => (value / 1e6, " M"),
+        n if n >= 999.5 => (value / 1e3, " k"),
+        _ => (value, ""),
+    };
+    format!("{}{unit}", three(value))
+}
+
+/// A time given in ns, as a person reads it: `1.20 ms`.
+pub(crate) fn time(ns: f64) -> String {
+    let (value, unit) = match ns {
+        n if n >= 999.5e6 => (n / 1e9, "s"),
+        n if n >= 999.5e3 => (n / 1e6, "ms"),
+        n if n >= 999.5 => (n / 1e3, "us"),
+        n => return format!("{n:.0} ns"),
+    };
+    format!("{} {unit}", three(value))
+}
+
+/// Three digits, or those before the point.
+fn three(value: f64) -> String {
+    let places = match value.abs() {
+        n if n >= 99.95 || n == 0.0 => 0,
+        n if n >= 9.995 => 1,
+        _ => 2,
+    };
+    format!("{value:.places$}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,5 +102,15 @@ mod tests {
         assert_eq!(lengths, [1, 1, 5, 10, 10, 1]);
         assert!(drawn.iter().all(|bar| bar.len() == 10));
         assert_eq!([0, 999, 1000, 1_234_567].map(exact), ["0", "999", "1,000", "1,234,567"]);
+    }
+
+    #[test]
+    fn numbers_have_three_digits_and_a_unit() {
+        let written = [0.0, 12.34, 999.4, 999.6, 1_200_000.0, 99_960.0, 2e9].map(human);
+        assert_eq!(written, ["0", "12.3", "999", "1.00 k", "1.20 M", "100 k", "2.00 G"]);
+        assert_eq!(
+            [17.0, 1234.0, 5e6, 2.5e9].map(time),
+            ["17 ns", "1.23 us", "5.00 ms", "2.50 s"]
+        );
     }
 }

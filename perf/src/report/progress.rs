@@ -37,6 +37,13 @@ impl Progress {
         self.done += 1;
     }
 
+    /// What the step that is under way is at.
+    pub(crate) fn say(&mut self, what: impl Display) {
+        if self.shown {
+            let _ = write!(stderr(), "\r\u{1b}[K{what}");
+        }
+    }
+
     /// Clears the line.
     pub(crate) fn end(self) {
         if self.shown {

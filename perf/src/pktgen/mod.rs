@@ -1,0 +1,44 @@
+//! `sluice-perf pktgen`: a generator and a receiver in one process. Decides how they meet: who sends what, at which pace, and what became
+//! of it. It never changes what is measured, apart from a program that takes the frames of the receiving interface.
+
+mod account;
+mod bench;
+mod ends;
+mod flows;
+mod neighbour;
+mod options;
+mod pace;
+mod payload;
+mod ranges;
+mod receive;
+mod replay;
+mod report;
+pub(crate) mod search;
+mod send;
+mod source;
+mod stamp;
+mod stream;
+mod table;
+#[cfg(test)]
+mod tests;
+mod values;
+
+pub(crate) use bench::Bench;
+pub(crate) use ends::{End, Ends, Wait};
+pub(crate) use options::{Options, command};
+pub(crate) use pace::{Pace, Until};
+pub(crate) use ranges::{Addresses, Ports};
+pub(crate) use report::Report;
+pub(crate) use stream::{Macs, Party, Size, Stream, Vxlan};
+
+use crate::report::Progress;
+use anyhow::Result;
+
+/// Sends the stream from one end to the other and says what arrived. Sockets are opened and closed by this call; a [`Bench`] keeps them
+/// over several.
+#[cfg_attr(not(test), expect(dead_code, reason = "for comparisons"))]
+pub(crate) fn run(ends: &Ends, stream: &Stream, pace: Pace, until: Until, progress: &mut Progress) -> Result<Report> {
+    let mut bench = Bench::open(ends)?;
+    let mut source = bench.prepare(stream)?;
+    bench.run(&mut source, pace, until, progress)
+}
