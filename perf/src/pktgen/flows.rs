@@ -66,7 +66,7 @@ pub(super) fn tuple(stream: &Stream, flow: &Flow) -> Tuple {
 }
 
 fn with_low(addr: Addr, low: u32) -> Addr {
-    let mut bytes = *addr.octets();
+    let mut bytes = addr.octets();
     bytes[12..].copy_from_slice(&low.to_be_bytes());
     Addr::v6(bytes)
 }

@@ -64,7 +64,7 @@ impl Addresses {
 }
 
 fn number(addr: Addr) -> u128 {
-    u128::from_be_bytes(*addr.octets())
+    u128::from_be_bytes(addr.octets())
 }
 
 impl FromStr for Addresses {
