@@ -56,15 +56,18 @@ pub(crate) fn steps(t: &Topology, namespace: &dyn Fn(&str) -> String) -> Vec<Ste
     }
     let wire = namespace(UNDERLAY);
     for (i, node) in t.nodes.iter().enumerate() {
-        let queues = node.queues.unwrap_or(node.workers);
+        let far_end = match t.underlay.kind {
+            UnderlayKind::Bridge | UnderlayKind::Router => Some((format!("n{i}"), wire.clone())),
+            UnderlayKind::Cable if i == 0 => Some(("eth0".into(), namespace(&t.nodes[1].name))),
+            UnderlayKind::Cable => None,
+        };
         steps.push(uplink(
             t,
             &node.name,
-            &format!("n{i}"),
+            far_end,
             &node.addresses,
             t.mtu(node),
-            queues,
-            &wire,
+            t.queues(node),
         ));
         steps.push(no_offloads(&node.name));
         if node.kind == NodeKind::Linux {
@@ -72,15 +75,8 @@ pub(crate) fn steps(t: &Topology, namespace: &dyn Fn(&str) -> String) -> Vec<Ste
         }
     }
     for (i, client) in t.clients.iter().enumerate() {
-        steps.push(uplink(
-            t,
-            &client.name,
-            &format!("c{i}"),
-            &client.addresses,
-            t.underlay.mtu,
-            1,
-            &wire,
-        ));
+        let far_end = Some((format!("c{i}"), wire.clone()));
+        steps.push(uplink(t, &client.name, far_end, &client.addresses, t.underlay.mtu, 1));
         steps.push(no_offloads(&client.name));
     }
     steps.push(segments(t));
@@ -88,14 +84,15 @@ pub(crate) fn steps(t: &Topology, namespace: &dyn Fn(&str) -> String) -> Vec<Ste
     steps
 }
 
-/// What a node's or client's interface to the wire looks like from its own side.
-fn uplink(t: &Topology, place: &str, port: &str, nets: &[IpNet], mtu: u32, queues: u32, wire: &str) -> Step {
+/// What a node's or client's interface to the wire looks like from its own side. Without a name and namespace of its far end it is the
+/// far end of one that was made before.
+fn uplink(t: &Topology, place: &str, far_end: Option<(String, String)>, nets: &[IpNet], mtu: u32, queues: u32) -> Step {
     let count = format!("numtxqueues {queues} numrxqueues {queues}");
-    let mut lines = vec![format!(
-        "link add eth0 mtu {mtu} {count} type veth peer name {port} netns {wire} {count}"
-    )];
+    let made =
+        |(port, wire)| format!("link add eth0 mtu {mtu} {count} type veth peer name {port} netns {wire} {count}");
+    let mut lines: Vec<String> = far_end.map(made).into_iter().collect();
     lines.extend(nets.iter().map(|net| address(*net, "eth0")));
-    lines.push("link set eth0 up".into());
+    lines.push(format!("link set eth0 mtu {mtu} up"));
     if t.underlay.kind == UnderlayKind::Router {
         lines.extend(
             nets.iter()
@@ -116,6 +113,9 @@ fn no_offloads(place: &str) -> Step {
 
 /// The wire's own side: a bridge for each segment, and on a router its addresses.
 fn segments(t: &Topology) -> Step {
+    if t.underlay.kind == UnderlayKind::Cable {
+        return step(UNDERLAY, Tool::Ip, Vec::new());
+    }
     let routed = t.underlay.kind == UnderlayKind::Router;
     let mut lines = Vec::new();
     let mut bridges: BTreeMap<String, usize> = BTreeMap::new();

@@ -69,6 +69,8 @@ pub enum UnderlayKind {
     Bridge,
     /// A segment for each subnet in use, and a router with the first address of each.
     Router,
+    /// One cable from one node to the other, with nothing between: exactly two nodes, no clients.
+    Cable,
 }
 
 /// Who forwards for the pods of a node.
@@ -79,6 +81,8 @@ pub enum NodeKind {
     Sluice,
     /// The kernel, set up as flannel's vxlan backend does it.
     Linux,
+    /// Nobody: whoever builds the lab gives the pods their interfaces.
+    Bare,
 }
 
 /// One node.
@@ -252,6 +256,11 @@ impl Topology {
     /// MTU of `node`'s uplink in bytes.
     pub fn mtu(&self, node: &Node) -> u32 {
         node.mtu.unwrap_or(self.underlay.mtu)
+    }
+
+    /// Queues of `node`'s uplink.
+    pub fn queues(&self, node: &Node) -> u32 {
+        node.queues.unwrap_or(node.workers)
     }
 
     /// The tunnel endpoint's MAC of the node at `index`: locally administered, unicast, the same in every run.

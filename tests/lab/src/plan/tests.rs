@@ -82,3 +82,24 @@ fn a_router_has_a_bridge_and_an_address_in_each_subnet() {
         "{text}"
     );
 }
+
+#[test]
+fn a_cable_joins_two_nodes_and_nobody_gives_a_bare_node_anything() {
+    let mut t = two("bridge");
+    t.underlay.kind = UnderlayKind::Cable;
+    t.clients.clear();
+    t.nodes[0].workers = 4;
+    t.nodes[0].kind = NodeKind::Bare;
+    let text = text(&t);
+    let count = "numtxqueues 4 numrxqueues 4";
+    for line in [
+        format!("a: link add eth0 mtu 1500 {count} type veth peer name eth0 netns ns-b {count}"),
+        "b: address add 192.0.2.12/24 dev eth0".into(),
+        "b: link set eth0 mtu 1500 up".into(),
+    ] {
+        assert!(text.contains(&format!("{line}\n")), "{line}\nis missing in\n{text}");
+    }
+    for stranger in ["b: link add", "bridge", "flannel", "p: link add"] {
+        assert!(!text.contains(stranger), "{stranger}\nis in\n{text}");
+    }
+}

@@ -31,7 +31,7 @@ pub(super) fn check(t: &Topology) -> Result<()> {
             node.name,
             node.workers
         );
-        let queues = node.queues.unwrap_or(node.workers);
+        let queues = t.queues(node);
         ensure!(
             (1..=64).contains(&queues),
             "node {}: queues: {queues} is outside 1 to 64",
@@ -64,6 +64,24 @@ pub(super) fn check(t: &Topology) -> Result<()> {
                 net.addr()
             );
         }
+    }
+    if t.underlay.kind == UnderlayKind::Cable {
+        let [a, b] = t.nodes.as_slice() else {
+            bail!(
+                "underlay.kind: a cable has two ends, and there are {} nodes",
+                t.nodes.len()
+            )
+        };
+        ensure!(
+            t.clients.is_empty(),
+            "underlay.kind: a cable between two nodes has no place for clients; use kind: bridge"
+        );
+        ensure!(
+            (t.mtu(a), t.queues(a)) == (t.mtu(b), t.queues(b)),
+            "nodes {} and {}: both ends of a cable have the same mtu and the same queues",
+            a.name,
+            b.name
+        );
     }
     for (i, a) in t.nodes.iter().enumerate() {
         for b in &t.nodes[..i] {
@@ -149,7 +167,7 @@ fn check_segment(t: &Topology) -> Result<()> {
             };
             match seen {
                 Some((first, other)) if other != net => bail!(
-                    "underlay: {first} is in {other} and {name} in {net}, but kind bridge is one segment; use kind router"
+                    "underlay: {first} is in {other} and {name} in {net}, but kinds bridge and cable are one segment; use kind router"
                 ),
                 Some(_) => {}
                 None => seen = Some((name, net)),

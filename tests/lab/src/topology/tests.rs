@@ -45,6 +45,21 @@ fn refuses_what_cannot_be_built_and_names_it() {
         ("[http,", "[ftp,", "`ftp` is not a server"),
         ("udp-echo:53", "udp-echo:x", "`x` is not a port"),
         ("podCIDRs: [10.244.1.0/24]", "podCIDRs: []", "node a: podCIDRs"),
+        (
+            "nodes:",
+            "underlay: {kind: cable}\nclients: [{name: c, addresses: [192.0.2.9/24]}]\nnodes:",
+            "no place for clients",
+        ),
+        (
+            "podCIDRs: [10.244.2.0/24]}",
+            "podCIDRs: [10.244.2.0/24], workers: 3}\nunderlay: {kind: cable}",
+            "both ends of a cable",
+        ),
+        (
+            "podCIDRs: [10.244.2.0/24]}",
+            "podCIDRs: [10.244.2.0/24]}\n  - {name: c, addresses: [192.0.2.13/24], podCIDRs: [10.244.3.0/24]}\nunderlay: {kind: cable}",
+            "there are 3 nodes",
+        ),
     ] {
         assert!(GOOD.contains(from), "{from}");
         let error = Topology::parse(&GOOD.replacen(from, to, 1)).expect_err(to);
