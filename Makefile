@@ -6,7 +6,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test build prepare format lint tests rules unit-test lab-test test-fault test-floor neighbours soak bench bench-full instructions ab fuzz miri vm-test programs deny
+.PHONY: help demo test build prepare format lint tests rules unit-test lab-test test-fault test-floor neighbours soak bench bench-full instructions ab compare fuzz miri vm-test programs deny
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -94,6 +94,12 @@ ab: ## Compare the packet path of two revisions, A (HEAD) and B (the files as th
 
 fuzz: ## Fuzz all targets for MINUTES (60) together, JOBS (2) at a time; TARGETS names some of them
 	@fuzz/run.sh $(or $(MINUTES),60)
+
+# What is set up lives in network namespaces of its own, and is gone afterwards.
+compare: ## Measure Sluice beside the kernel with flannel and kube-proxy, taking turns, and write target/perf/compare.json; wants an idle machine of two CPUs, and root
+	@tests/prepare.sh test
+	$(CARGO) build --release --locked -p sluice -p sluice-perf
+	@$(TARGET)/release/sluice-perf compare
 
 # The interpreter knows no huge pages and no kernel interfaces; property tests run with few cases.
 miri: ## Run the tests of frame memory under miri; needs a nightly toolchain with miri

@@ -8,7 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 purpose=${1:-test}
 build_packages=(clang make gcc linux-libc-dev libc6-dev)
 count_packages=(valgrind)
-lab_packages=(tshark tcpdump traceroute iperf3 nginx-light nftables iptables ethtool iproute2 iputils-ping socat curl procps)
+lab_packages=(tshark tcpdump traceroute iperf3 nginx-light nftables iptables conntrack ethtool iproute2 iputils-ping socat curl procps)
 
 faults=0
 lacks() {

@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::{ab, instructions, page, pipeline, pktgen};
+use crate::{ab, compare, instructions, page, pipeline, pktgen};
 use clap::{Parser, Subcommand, ValueEnum};
 
 /// What a packet costs in Sluice: benchmarks that check what they measure, with spread.
@@ -24,6 +24,8 @@ pub(crate) enum Verb {
     /// What `instructions` runs
     #[command(hide = true)]
     CountOne(instructions::Child),
+    /// Sluice beside the kernel as flannel and kube-proxy set it up, taking turns: streams, requests, connections, small packets
+    Compare(Box<compare::Options>),
     /// A generator and a receiver of packets: loss, duplicates, reordering and latency between two interfaces
     Pktgen(Box<pktgen::Options>),
 }

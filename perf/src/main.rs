@@ -3,6 +3,7 @@
 mod ab;
 mod cases;
 mod cli;
+mod compare;
 mod instructions;
 mod measure;
 mod page;
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         Verb::Report(options) => page::command(&options).map(|()| ExitCode::SUCCESS),
         Verb::CountOne(child) => child.run().map(|()| ExitCode::SUCCESS),
         Verb::Pktgen(options) => pktgen::command(&options).map(|()| ExitCode::SUCCESS),
+        Verb::Compare(options) => compare::command(&options).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|err| {
         eprintln!("sluice-perf: {err:#}");

@@ -138,6 +138,7 @@ impl fmt::Display for Point {
     }
 }
 
-fn many(count: u32, one: &str, more: &str) -> String {
+/// `1 worker`, `2 workers`.
+pub(crate) fn many(count: u32, one: &str, more: &str) -> String {
     format!("{} {}", exact(count.into()), if count == 1 { one } else { more })
 }

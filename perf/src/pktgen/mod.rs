@@ -29,6 +29,7 @@ pub(crate) use options::{Options, command};
 pub(crate) use pace::{Pace, Until};
 pub(crate) use ranges::{Addresses, Ports};
 pub(crate) use report::Report;
+pub(crate) use source::Source;
 pub(crate) use stream::{Macs, Party, Size, Stream, Vxlan};
 
 use crate::report::Progress;
