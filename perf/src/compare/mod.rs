@@ -17,7 +17,7 @@ mod traffic;
 
 pub(crate) use options::Options;
 
-use crate::report::{Machine, Progress, summary};
+use crate::report::{Machine, Progress, files, summary};
 use anyhow::{Context, Result, ensure};
 use options::Plan;
 use peers::{Peer, Site};
