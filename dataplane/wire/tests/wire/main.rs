@@ -10,6 +10,7 @@ mod hostile;
 mod mss;
 mod parse;
 mod plain;
+mod plain_edges;
 mod quoted;
 mod rewrite;
 mod sample;

@@ -8,13 +8,13 @@ use sluice_wire::{
 };
 use std::hash::{BuildHasher, RandomState};
 
-fn plain(frame: &[u8]) -> Option<Plain> {
+pub(super) fn plain(frame: &[u8]) -> Option<Plain> {
     let mut plain = Plain::NONE;
     plain.read(frame).then_some(plain)
 }
 
 /// Whether `frame` is read by the one exactly if the other finds nothing unusual, and as the same.
-fn check(frame: &[u8]) -> Result<(), TestCaseError> {
+pub(super) fn check(frame: &[u8]) -> Result<(), TestCaseError> {
     let usual = match parse(frame) {
         Ok(Packet::Ip(p)) if !p.fragment && !p.ip_options && matches!(p.kind, Kind::Tcp | Kind::Udp) => Some(p),
         _ => None,
