@@ -34,7 +34,8 @@ impl Default for Sights {
     }
 }
 
-/// Flows of which a packet was left to the general path in this burst: those behind it must not pass it. What hashes alike is left, too.
+/// Flows of which a packet was left to the general path in this burst: those behind it must not pass it. What hashes alike is left, too, and
+/// everything behind a packet whose flow was not found out.
 #[derive(Default)]
 struct Left {
     any: bool,
@@ -45,6 +46,10 @@ impl Left {
     fn note(&mut self, hash: u64) {
         self.any = true;
         self.flows[(hash >> 6) as usize % 4] |= 1 << (hash % 64);
+    }
+
+    fn note_all(&mut self) {
+        (self.any, self.flows) = (true, [u64::MAX; 4]);
     }
 
     #[inline(always)]
@@ -179,6 +184,9 @@ impl Engine {
             };
             if !done {
                 left.note(sight.hash);
+                if frame.meta.ingress == cx.snapshot.parts.node.uplink_port && sight::hides_its_flow(frame) {
+                    left.note_all();
+                }
             }
         }
         let counted = core::mem::take(&mut sights.counted);

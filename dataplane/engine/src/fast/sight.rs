@@ -5,7 +5,7 @@ use super::peers::Peers;
 use crate::Frame;
 use crate::cache::Place;
 use crate::engine::Context;
-use sluice_wire::{Checksum, MacAddr, Plain, PortSlot, Scope};
+use sluice_wire::{Checksum, MacAddr, Plain, PortSlot, Proto, Scope, ethertype};
 
 /// What was seen of a frame, and what becomes of it.
 #[derive(Clone, Copy)]
@@ -142,4 +142,19 @@ impl Sight {
 #[inline(always)]
 fn is_single(frame: &Frame) -> bool {
     frame.buf.next().is_none() && frame.meta.gso.is_none()
+}
+
+/// Whether it may be a tunnel packet with options in its outer headers: behind those nobody looked for the packet inside, which the general
+/// path may find to be of any flow.
+#[cold]
+pub(super) fn hides_its_flow(frame: &Frame) -> bool {
+    const EXTENSIONS: [u8; 3] = [0, 43, 60];
+    let Some([.., a, b, version, _, _, _, _, _, next_v6, _, _, next_v4]) = frame.buf.bytes().first_chunk::<24>() else {
+        return false;
+    };
+    match u16::from_be_bytes([*a, *b]) {
+        ethertype::IPV4 => *version > 0x45 && *next_v4 == Proto::UDP.0,
+        ethertype::IPV6 => EXTENSIONS.contains(next_v6),
+        _ => false,
+    }
 }

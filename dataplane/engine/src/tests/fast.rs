@@ -159,7 +159,7 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-fn bench(general_only: bool) -> Bench {
+pub(super) fn bench(general_only: bool) -> Bench {
     let mut world = World::new();
     world.serve(&[B, REMOTE]);
     // Where packets grow, which ones is a matter of what was left; `merging` has that.
@@ -180,7 +180,7 @@ fn bench(general_only: bool) -> Bench {
 }
 
 /// All numbers of the books.
-fn books(bench: &Bench) -> Vec<(String, u64, u64)> {
+pub(super) fn books(bench: &Bench) -> Vec<(String, u64, u64)> {
     let c = bench.counters();
     let named = [
         ("received", &c.received),
@@ -233,7 +233,7 @@ fn connections(bench: &mut Bench) -> Vec<String> {
 }
 
 /// What left, and of that, what left before what: bursts are sent by stages, so only packets of one flow have an order.
-fn by_flow(sent: Vec<Sent>) -> Vec<(PortSlot, Vec<u8>)> {
+pub(super) fn by_flow(sent: Vec<Sent>) -> Vec<(PortSlot, Vec<u8>)> {
     let mut all = seen(sent);
     // Addresses and ports of the innermost headers, which only one flow's packets have in common.
     let flow = |bytes: &[u8]| {

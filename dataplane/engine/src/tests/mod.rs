@@ -22,6 +22,7 @@ mod limits;
 mod merging;
 mod neighbours;
 mod no_allocation;
+mod odd_ones;
 mod outside;
 mod path_mtu;
 mod pods;
