@@ -9,6 +9,7 @@
 mod held;
 mod holder;
 mod jumbo;
+mod kick;
 mod queue;
 mod ring;
 mod setup;

@@ -3,6 +3,7 @@
 
 use super::held::Held;
 use super::jumbo::{self, Gather, Gathered};
+use super::kick::kick;
 use super::setup::Member;
 use super::sys::{Bind, Rings, Socket};
 use super::{Copying, setup};
@@ -20,8 +21,6 @@ const PER_CALL: u32 = 256;
 const SPARE: usize = 128;
 /// Receive calls without a frame after which the socket is asked whether its interface is still there.
 const IDLE_CHECK: u32 = 1024;
-/// Kicks in one call: in copy mode the kernel sends 32 frames for each (`TX_BATCH_SIZE`, net/xdp/xsk.c).
-const KICKS: u32 = 4;
 /// How long `close` waits for transmissions under way.
 const DRAIN: Duration = Duration::from_millis(200);
 /// How long the kernel may take to detach a zero-copy NIC from the frame memory after the socket was closed: it does that
@@ -211,29 +210,7 @@ impl XskQueue {
 
     /// Has the kernel send what is in the ring, as far as it wants to be asked.
     fn kick(&mut self) {
-        if !self.rings.tx.needs_wakeup() {
-            return;
-        }
-        for _ in 0..KICKS {
-            let before = self.rings.tx.pending();
-            if before == 0 {
-                return;
-            }
-            if let Err(err) = self.socket.kick_tx() {
-                match err.raw_os_error() {
-                    // More than one call's worth was waiting, or the device is busy: see whether it moves.
-                    Some(libc::EAGAIN | libc::EBUSY | libc::ENOBUFS) => {}
-                    Some(libc::ENXIO | libc::ENODEV | libc::EBADF) => {
-                        self.alive = false;
-                        return;
-                    }
-                    _ => return,
-                }
-            }
-            if self.copying == Copying::ZeroCopy || self.rings.tx.pending() == before {
-                return;
-            }
-        }
+        self.alive &= kick(&self.rings.tx, self.copying, || self.socket.kick_tx());
     }
 
     /// Whether this device can send such a frame at all.

@@ -220,6 +220,13 @@ pub(super) mod tests {
         unsafe { (Producer::new(parts()), Consumer::new(parts())) }
     }
 
+    /// What the kernel's end says: whether it wants a system call.
+    pub(in super::super) fn ask(producer: &Producer<u64>, wanted: bool) {
+        // SAFETY: as in `Ring::producer`.
+        let flags = unsafe { producer.ring.parts.flags.as_ref() };
+        flags.store(u32::from(wanted) * libc::XDP_RING_NEED_WAKEUP, Ordering::Relaxed);
+    }
+
     proptest! {
         #[test]
         fn behaves_as_a_bounded_queue(
