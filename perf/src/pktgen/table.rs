@@ -1,4 +1,4 @@
-//! What a run found, for people. It never says less than the JSON, apart from digits.
+//! What a run found, for people. It never hides a loss, wherever it happened.
 
 use super::report::{PERCENTILES, Report};
 use crate::report::{Paint, exact, human, time};
