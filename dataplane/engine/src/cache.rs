@@ -344,6 +344,14 @@ impl FlowCache {
         entry.flags.has(Flags::PRESENT).then_some(entry)
     }
 
+    /// Asks the processor for what the entry there depended on.
+    #[inline(always)]
+    pub(crate) fn prefetch_deps(&self, place: Place) {
+        if let Some(deps) = self.deps.get(place.index()) {
+            sluice_mem::prefetch(deps);
+        }
+    }
+
     /// An entry that is known to be there, if it still holds under this configuration, which is noted then.
     #[inline(always)]
     pub(crate) fn renewed(&mut self, place: Place, snapshot: &Snapshot, events: &Events) -> Option<&mut Entry> {

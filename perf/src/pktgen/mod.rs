@@ -31,15 +31,3 @@ pub(crate) use ranges::{Addresses, Ports};
 pub(crate) use report::Report;
 pub(crate) use source::Source;
 pub(crate) use stream::{Macs, Party, Size, Stream, Vxlan};
-
-use crate::report::Progress;
-use anyhow::Result;
-
-/// Sends the stream from one end to the other and says what arrived. Sockets are opened and closed by this call; a [`Bench`] keeps them
-/// over several.
-#[cfg_attr(not(test), expect(dead_code, reason = "for comparisons"))]
-pub(crate) fn run(ends: &Ends, stream: &Stream, pace: Pace, until: Until, progress: &mut Progress) -> Result<Report> {
-    let mut bench = Bench::open(ends)?;
-    let mut source = bench.prepare(stream)?;
-    bench.run(&mut source, pace, until, progress)
-}

@@ -140,6 +140,11 @@ impl Engine {
             let known = sight.place.and_then(|place| cache.get(place));
             match known.filter(|entry| entry.flags.has(Flags::FAST) && entry.words() == sight.packet.words) {
                 Some(entry) => {
+                    if entry.generation != cx.snapshot.generation
+                        && let Some(place) = sight.place
+                    {
+                        cache.prefetch_deps(place);
+                    }
                     if entry.is_due(tick) {
                         shared.connections.prefetch(entry.record);
                         shared.connections.prefetch_usage(entry.record, entry.direction);

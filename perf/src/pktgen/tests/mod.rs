@@ -7,6 +7,15 @@ mod timing;
 mod wires;
 
 use super::*;
+use crate::report::Progress;
+use anyhow::Result;
+
+/// Sends the stream from one end to the other, by sockets of its own, and says what arrived.
+fn run(ends: &Ends, stream: &Stream, pace: Pace, until: Until, progress: &mut Progress) -> Result<Report> {
+    let mut bench = Bench::open(ends)?;
+    let mut source = bench.prepare(stream)?;
+    bench.run(&mut source, pace, until, progress)
+}
 
 /// A stream of some flows, for tests to vary.
 pub(crate) fn stream() -> Stream {

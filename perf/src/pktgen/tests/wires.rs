@@ -2,7 +2,6 @@
 
 use super::namespace::Namespace;
 use super::*;
-use crate::report::Progress;
 use sluice_io::tap::{self, TapSpec};
 use sluice_io::{Burst, PacketIo};
 use sluice_mem::{LARGE_CHUNK, Memory, Pools};
