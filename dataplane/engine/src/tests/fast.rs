@@ -308,3 +308,25 @@ fn known_flows_go_the_fast_way() {
     bench.pod_sends(A, &out.clone().ttl(1));
     assert_eq!(bench.workers[0].engine.general_bursts, general + 1);
 }
+
+/// A frame without room for the tunnel's headers is nobody's to send unwrapped.
+#[test]
+fn what_has_no_room_for_tunnel_headers_is_dropped() {
+    let mut bench = bench(false);
+    let out = Packet::udp((A.addr(true), 1000), (REMOTE.addr(true), 80));
+    assert_eq!(bench.pod_sends(A, &out).len(), 1);
+    let bytes = out.between(A.mac, GATEWAY_MAC).frame();
+    let (snapshot, now_ns) = (bench.snapshot.clone(), bench.now_ns);
+    let worker = &mut bench.workers[0];
+    let mut buf = worker.pools.small.alloc().unwrap();
+    assert!(buf.reset(20));
+    buf.extend(bytes.len()).unwrap().copy_from_slice(&bytes);
+    let meta = Meta::from_port(A.slot);
+    let mut rx = crate::Burst::new();
+    rx.push(crate::Frame { buf, meta });
+    worker
+        .engine
+        .process(&snapshot, now_ns, &mut worker.pools, &mut rx, &mut worker.out);
+    assert!(worker.out.sent.is_empty());
+    assert_eq!(bench.dropped(sluice_wire::DropReason::NoHeadroom), 1);
+}
