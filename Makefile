@@ -6,7 +6,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test build prepare format lint tests rules unit-test lab-test test-fault test-floor neighbours soak bench bench-full instructions ab compare fuzz miri vm-test programs deny
+.PHONY: help demo test build prepare format lint tests rules unit-test lab-test test-fault test-cluster test-floor neighbours soak bench bench-full instructions ab compare fuzz miri vm-test programs deny
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,10 @@ NOT_UNDER_FAULTS := $(shell sed -n 's/^[a-z]/--skip &/p' tests/lab/not-under-fau
 test-fault: programs ## Only lab tests, while every device loses, damages and delays packets; FAULTS sets the rates
 	SLUICE_TESTING=faults:$(FAULTS) $(CARGO) test --locked --no-fail-fast -p sluice-lab --test e2e -- --exact $(NOT_UNDER_FAULTS)
 
+NOT_FROM_A_CLUSTER := $(shell sed -n 's/^[a-z]/--skip &/p' tests/lab/not-from-a-cluster.txt)
+test-cluster: programs ## Only lab tests, with agents that have their objects from an API server (tests/apiserver) instead of manifests
+	SLUICE_LAB_SOURCE=kubernetes $(CARGO) test --locked --no-fail-fast -p sluice-lab --test e2e -- --exact $(NOT_FROM_A_CLUSTER)
+
 # Pods of jumbo frames need what the floor does not have; what they get there has a test of its own.
 FLOOR_SKIPS := jumbo::pods_use jumbo::jumbo_frames jumbo::an_uplink_whose_mtu
 test-floor: programs ## Only the lab tests, without anything that Linux newer than 6.1 has
@@ -75,7 +79,7 @@ bench: ## Measure what a packet costs, in ten minutes, and write target/perf/sum
 	@$(TARGET)/release/sluice-perf pipeline --set bench
 	@$(TARGET)/release/sluice-perf report
 
-bench-full: ## The same of all cases by flows, size, family and workers, and by services and policies, in HOURS; wants an idle machine
+bench-full: ## The same of all cases by flows, size, family and workers, and by services and policies, in twenty minutes; wants an idle machine
 	@tests/prepare.sh build
 	$(CARGO) build --release --locked -p sluice-perf
 	@$(TARGET)/release/sluice-perf pipeline --set full
@@ -96,7 +100,7 @@ fuzz: ## Fuzz all targets for MINUTES (60) together, JOBS (2) at a time; TARGETS
 	@fuzz/run.sh $(or $(MINUTES),60)
 
 # What is set up lives in network namespaces of its own, and is gone afterwards.
-compare: ## Measure Sluice beside the kernel with flannel and kube-proxy, taking turns, and write target/perf/compare.json; wants an idle machine of two CPUs, and root
+compare: ## Measure Sluice beside the kernel with flannel and kube-proxy and beside a bare forwarder, taking turns, and write target/perf/compare.json; wants an idle machine of two CPUs, and root
 	@tests/prepare.sh test
 	$(CARGO) build --release --locked -p sluice -p sluice-perf
 	@$(TARGET)/release/sluice-perf compare

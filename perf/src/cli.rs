@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::{ab, compare, instructions, page, pipeline, pktgen};
+use crate::{ab, cluster, compare, forward, instructions, page, pipeline, pktgen};
 use clap::{Parser, Subcommand, ValueEnum};
 
 /// What a packet costs in Sluice: benchmarks that check what they measure, with spread.
@@ -24,8 +24,17 @@ pub(crate) enum Verb {
     /// What `instructions` runs
     #[command(hide = true)]
     CountOne(instructions::Child),
-    /// Sluice beside the kernel as flannel and kube-proxy set it up, taking turns: streams, requests, connections, small packets
+    /// What following a cluster costs, by its size: time until it is served, time and memory after that
+    Cluster(cluster::Options),
+    /// The API server that `cluster` follows
+    #[command(hide = true)]
+    ClusterServe(cluster::Serve),
+    /// Sluice beside the kernel as flannel and kube-proxy set it up, and beside a bare forwarder, taking turns: streams, requests,
+    /// connections, small packets
     Compare(Box<compare::Options>),
+    /// What `compare` runs on the nodes of its peer `forwarder`
+    #[command(hide = true)]
+    Forward(forward::Forward),
     /// A generator and a receiver of packets: loss, duplicates, reordering and latency between two interfaces
     Pktgen(Box<pktgen::Options>),
 }

@@ -3,7 +3,10 @@
 mod ab;
 mod cases;
 mod cli;
+mod cluster;
 mod compare;
+mod cpus;
+mod forward;
 mod instructions;
 mod measure;
 mod page;
@@ -25,7 +28,10 @@ fn main() -> ExitCode {
         Verb::Ab(options) => ab::command(&options),
         Verb::Report(options) => page::command(&options).map(|()| ExitCode::SUCCESS),
         Verb::CountOne(child) => child.run().map(|()| ExitCode::SUCCESS),
+        Verb::Forward(node) => node.run().map(|()| ExitCode::SUCCESS),
         Verb::Pktgen(options) => pktgen::command(&options).map(|()| ExitCode::SUCCESS),
+        Verb::Cluster(options) => cluster::command(&options).map(|()| ExitCode::SUCCESS),
+        Verb::ClusterServe(serve) => serve.run().map(|()| ExitCode::SUCCESS),
         Verb::Compare(options) => compare::command(&options).map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|err| {

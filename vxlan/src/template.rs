@@ -53,6 +53,8 @@ pub struct Template {
     /// Outer headers, then the inner frame's two addresses; the first `overhead() + 12` bytes count.
     bytes: [u8; OVERHEAD_V6 + 12],
     v6: bool,
+    /// Asked for several times a packet.
+    overhead: u8,
     checksum: bool,
     /// The constant words of the IPv4 header.
     ip: Sum,
@@ -67,6 +69,7 @@ impl Template {
         if tunnel.remote.is_v4() == v6 {
             return None;
         }
+        let overhead = if v6 { OVERHEAD_V6 } else { OVERHEAD_V4 };
         let mut bytes = [0; OVERHEAD_V6 + 12];
         bytes[..6].copy_from_slice(&tunnel.outer_dst_mac.0);
         bytes[6..12].copy_from_slice(&tunnel.outer_src_mac.0);
@@ -97,6 +100,7 @@ impl Template {
         Some(Self {
             bytes,
             v6,
+            overhead: overhead as u8,
             checksum: v6 || tunnel.checksum_v4,
             ip,
             udp,
@@ -104,8 +108,9 @@ impl Template {
     }
 
     /// Bytes in front of the inner frame: [`OVERHEAD_V4`] or [`OVERHEAD_V6`].
+    #[inline(always)]
     pub const fn overhead(&self) -> usize {
-        if self.v6 { OVERHEAD_V6 } else { OVERHEAD_V4 }
+        self.overhead as usize
     }
 
     /// Whether the outer UDP checksum is filled in.
@@ -149,52 +154,58 @@ impl Template {
         inner_tos: u8,
         complete: Option<&Parsed>,
     ) -> Result<(), DropReason> {
-        let ip_len = frame.len().saturating_sub(ETH_LEN);
-        if frame.len() < self.overhead() + ETH_LEN {
-            return Err(DropReason::NoHeadroom);
+        self.write_unsummed(frame, src_port, ip_id, inner_tos)?;
+        if self.checksum {
+            self.write_checksum(frame, src_port, complete);
         }
-        if ip_len > MAX_IP_LEN {
+        Ok(())
+    }
+
+    /// The same but for the outer UDP checksum, which stays 0: [`Self::write_checksum`] is still to come where [`Self::sums`] says so.
+    #[inline(always)]
+    pub fn write_unsummed(&self, frame: &mut [u8], src_port: u16, ip_id: u16, inner_tos: u8) -> Result<(), DropReason> {
+        const ETH_V4: usize = OVERHEAD_V4 + ETH_LEN;
+        const ETH_V6: usize = OVERHEAD_V6 + ETH_LEN;
+        let len = frame.len();
+        if len > ETH_LEN + MAX_IP_LEN {
             return Err(DropReason::TooBig);
         }
         let tos = encap_ecn(inner_tos);
         // Arrays, because copies of a known length are a few wide stores.
-        let udp_len = if self.v6 {
-            let (Some(head), Some(from)) = (frame.first_chunk_mut::<V6>(), self.bytes.first_chunk::<V6>()) else {
+        if self.v6 {
+            let Some(head) = frame.first_chunk_mut::<ETH_V6>() else {
                 return Err(DropReason::NoHeadroom);
             };
-            *head = *from;
-            let udp_len = (ip_len - 40) as u16;
+            let udp_len = (len - (ETH_LEN + 40)) as u16;
+            head[..V6].copy_from_slice(&self.bytes[..V6]);
             head[ETH_LEN + 1] = tos << 4;
             put(head, ETH_LEN + 4, udp_len);
             put(head, ETH_LEN + 40, src_port);
             put(head, ETH_LEN + 44, udp_len);
-            udp_len
         } else {
-            let (Some(head), Some(from)) = (frame.first_chunk_mut::<V4>(), self.bytes.first_chunk::<V4>()) else {
+            let Some(head) = frame.first_chunk_mut::<ETH_V4>() else {
                 return Err(DropReason::NoHeadroom);
             };
-            *head = *from;
-            let udp_len = (ip_len - 20) as u16;
-            let sum = self.ip + Sum::of(u16::from(tos)) + Sum::of(ip_len as u16) + Sum::of(ip_id);
+            let ip_len = (len - ETH_LEN) as u16;
+            head[..V4].copy_from_slice(&self.bytes[..V4]);
+            let sum = self.ip + Sum::of(u16::from(tos)) + Sum::of(ip_len) + Sum::of(ip_id);
             head[ETH_LEN + 1] = tos;
-            put(head, ETH_LEN + 2, ip_len as u16);
+            put(head, ETH_LEN + 2, ip_len);
             put(head, ETH_LEN + 4, ip_id);
             put(head, ETH_LEN + 10, sum.checksum());
             put(head, ETH_LEN + 20, src_port);
-            put(head, ETH_LEN + 24, udp_len);
-            udp_len
-        };
-        if self.checksum {
-            self.write_checksum(frame, src_port, Sum::of(udp_len), complete);
+            put(head, ETH_LEN + 24, ip_len - 20);
         }
         Ok(())
     }
 
     /// Fills the outer UDP checksum in, over headers that are written.
-    fn write_checksum(&self, frame: &mut [u8], src_port: u16, udp_len: Sum, complete: Option<&Parsed>) {
+    pub fn write_checksum(&self, frame: &mut [u8], src_port: u16, complete: Option<&Parsed>) {
         let Some((head, body)) = frame.split_at_mut_checked(self.overhead() + 12) else {
             return;
         };
+        // All that is behind the IP header: UDP's and VXLAN's, and the inner frame.
+        let udp_len = Sum::of((28 + body.len()) as u16);
         let inner = complete
             .and_then(|p| sum_by_checksum(body, p))
             .unwrap_or_else(|| checksum::sum(body));

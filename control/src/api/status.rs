@@ -54,27 +54,33 @@ pub struct Status {
 /// Where the configuration comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceStatus {
-    /// `manifests`.
+    /// `manifests` or `kubernetes`.
     pub kind: String,
-    /// The directory.
+    /// The directory, or the address of the API server.
     pub place: String,
     /// Whether it has been read completely once.
     pub synced: bool,
     /// Time since the last change was seen; `None` before the first.
     pub last_change_ms: Option<u64>,
-    /// Files that cannot be used as they are; what they held before stays in force.
+    /// Time since the API server was heard of last, bookmarks included; `None` before the first time, and of files.
+    #[serde(default)]
+    pub last_heard_ms: Option<u64>,
+    /// Age of the saved state that is served, until the API server was heard of about all of it.
+    #[serde(default)]
+    pub saved_age_ms: Option<u64>,
+    /// What cannot be used as it is; what was in force before stays.
     pub problems: Vec<Problem>,
     /// Objects in it that are not followed, by kind.
     #[serde(default)]
     pub ignored: BTreeMap<String, u64>,
 }
 
-/// Something wrong in a file.
+/// Something wrong at the source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
-    /// The file.
-    pub file: String,
-    /// Line, from 1, if known.
+    /// Where: a file, an object of the API server, or the API server.
+    pub origin: String,
+    /// Line of the file, from 1, if known.
     pub line: Option<u32>,
     /// Column, from 1, if known.
     pub column: Option<u32>,

@@ -4,6 +4,7 @@ mod cluster;
 mod endpoints;
 mod fib;
 mod forwarding;
+mod ground;
 mod inputs;
 mod macs;
 mod pods;
@@ -13,6 +14,7 @@ mod result;
 mod service;
 mod services;
 mod slots;
+mod steering;
 mod taken;
 
 pub(crate) use forwarding::vtep_mac;
@@ -20,19 +22,19 @@ pub use inputs::{AttachedPod, FibRoute, HostPort, Inputs, Neighbour, Settings, U
 pub use result::{Compiled, Report, Severity, SlotKeeper, Steering};
 
 use crate::model::Store;
-use fib::{Fib, is_link_local};
+use ground::Ground;
 use service::Context;
 use sluice_lb::{EndpointSlot, ServiceSlot};
-use sluice_snapshot::{Node, Parts, PortTable};
-use std::sync::Arc;
+use sluice_snapshot::Parts;
 
 /// Compiles again and again, keeping numbers stable and unchanged parts shared from one time to the next.
 pub struct Compiler {
-    node: Option<Arc<Node>>,
-    ports: Arc<PortTable>,
+    ground: Option<Ground>,
     forwarding: forwarding::Memo,
     services: services::ServicesMemo,
     policies: policies::PoliciesMemo,
+    /// For which ground and which places of services, and what.
+    steered: ((u64, u64), (Steering, Vec<Report>)),
 }
 
 /// Nobody keeps state, so every slot can change hands.
@@ -58,98 +60,53 @@ impl Compiler {
     /// `keeper` is asked before a number of a service or endpoint changes hands.
     pub fn new(keeper: Box<dyn SlotKeeper>) -> Self {
         Self {
-            node: None,
-            ports: Arc::default(),
+            ground: None,
+            steered: Default::default(),
             forwarding: forwarding::Memo::default(),
             services: services::ServicesMemo::new(keeper),
             policies: policies::PoliciesMemo::default(),
         }
     }
 
-    /// Everything for this moment. The caller has seen the store synced.
+    /// Everything for this moment. The caller has seen the store synced. What did not change is not looked at.
     ///
     /// # Errors
     /// This node's own record is missing or has no pod range: what was served before stays, the reports say why.
     pub fn compile(&mut self, store: &Store, inputs: &Inputs<'_>) -> Result<Compiled, Vec<Report>> {
-        let mut reports = Vec::new();
-        let cluster = match cluster::survey(store, inputs.settings, inputs.underlay, &mut reports) {
-            Ok(cluster) => cluster,
-            Err(report) => {
-                reports.push(report);
-                return Err(reports);
-            }
+        let same = self.ground.take_if(|ground| ground.still_holds(store, inputs));
+        let ground = match same {
+            Some(ground) => ground,
+            None => Ground::make(self.ground.as_ref(), &mut self.forwarding, store, inputs)?,
         };
-        let fib = Fib::new(inputs.underlay);
-        let uplink = &inputs.underlay.uplink;
-        if !uplink.up {
-            reports.push(Report::warning(
-                format!("uplink {}", uplink.name),
-                "it is down or has no carrier; other nodes cannot be reached",
-            ));
-        }
-        let node = ports::node(inputs, &cluster, &fib);
-        let node = self
-            .node
-            .take()
-            .filter(|before| **before == node)
-            .unwrap_or_else(|| Arc::new(node));
-        self.node = Some(node.clone());
-        self.ports = ports::ports(inputs, &self.ports);
-        let (forwarding, wanted) = self.forwarding.compile(inputs, &node, &cluster, &fib, &mut reports);
-        let context = Context::new(inputs.settings, &cluster.own_prefixes);
-        self.services.compile(store, context, &cluster.prefixes);
+        let ground = &*self.ground.insert(ground);
+        let context = Context::new(inputs.settings, &ground.own_prefixes);
+        self.services.compile(store, context, &ground.prefixes);
         self.policies.compile(store, inputs.pods);
-        reports.extend(self.services.reports.iter().chain(&self.policies.reports).cloned());
-        // The node's SSH must not hang on what somebody writes into a Service.
-        let mut frontends = self.services.frontends.clone();
-        frontends.retain(|frontend| {
-            let own = node.addresses.contains(&frontend.addr);
-            if own && node.in_services(frontend.addr) {
-                let text = "is an address of this node, too: its own pods and programs meet what listens there";
-                reports.push(Report::info(format!("service address {frontend}"), text));
-            } else if own {
-                let text = "is an address of this node, which keeps it: choose one from the service ranges";
-                reports.push(Report::warning(format!("service address {frontend}"), text));
-            }
-            !own
-        });
+        if self.steered.0 != (ground.made, self.services.doors) {
+            self.steered = (
+                (ground.made, self.services.doors),
+                steering::steering(inputs, ground, &self.services),
+            );
+        }
+        let (steering, at_the_node) = self.steered.1.clone();
+        let mut reports = ground.reports.clone();
+        reports.extend(self.services.reports().chain(self.policies.reports()).cloned());
+        reports.extend(at_the_node);
         reports.sort();
         reports.dedup();
-
-        let mut node_addresses: Vec<_> = node
-            .addresses
-            .iter()
-            .copied()
-            .filter(|addr| !is_link_local(*addr))
-            .collect();
-        node_addresses.sort();
-        let mut pod_ranges = node.cluster_prefixes.to_vec();
-        pod_ranges.sort();
-        pod_ranges.dedup();
-        let steering = Steering {
-            uplink: inputs.underlay.uplink.ifindex,
-            mac: inputs.underlay.uplink.mac,
-            mtu: inputs.underlay.uplink.mtu,
-            frontends,
-            node_ports: self.services.node_ports.clone(),
-            node_addresses,
-            pod_ranges,
-        };
-        let outer_v4 = fib.uplink_addresses(true).next().is_some();
         let parts = Parts {
-            node,
-            ports: self.ports.clone(),
-            forwarding,
+            node: ground.node.clone(),
+            ports: ground.ports.clone(),
+            forwarding: ground.forwarding.clone(),
             services: self.services.services.clone(),
             policies: self.policies.policies.clone(),
         };
-        let pod_mtu = forwarding::tunnel_mtu(inputs, outer_v4);
         Ok(Compiled {
             parts,
             steering,
-            wanted_neighbours: wanted.into_iter().collect(),
-            pod_mtu,
-            own_ranges: cluster.own_prefixes,
+            wanted_neighbours: ground.wanted.clone(),
+            pod_mtu: ground.pod_mtu,
+            own_ranges: ground.own_prefixes.clone(),
             reports,
         })
     }

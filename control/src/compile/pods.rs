@@ -3,10 +3,10 @@
 
 use super::inputs::AttachedPod;
 use super::result::Report;
-use crate::model::{PodRecord, Store};
+use crate::model::{Name, Store};
 use sluice_policy::Pod;
 use sluice_wire::{Addr, PortSlot, Scope};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// An attached pod, as far as policies depend on it.
@@ -34,6 +34,7 @@ pub(super) fn attachments(pods: &[AttachedPod]) -> Vec<Attachment> {
 }
 
 /// A pod and the port it is attached to.
+#[derive(Debug)]
 pub(super) struct Local {
     pub(super) slot: PortSlot,
     pub(super) pod: Arc<Pod>,
@@ -56,56 +57,55 @@ impl Pods {
         attachments: &[Attachment],
         reports: &mut Vec<Report>,
     ) -> (Vec<Arc<Pod>>, Vec<Local>) {
-        let known: BTreeMap<String, &Arc<PodRecord>> = store.pods().map(|p| (full_name(&p.identity), p)).collect();
-        let names = self.names(&known, attachments);
-        let mut owner_of: HashMap<Addr, &str> = HashMap::new();
-        let mut addrs_of: BTreeMap<&str, Vec<Addr>> = BTreeMap::new();
-        // Pods that are attached and whose object is gone, as they were.
-        let mut gone: BTreeMap<&str, &Arc<Pod>> = BTreeMap::new();
+        let names: Vec<Name> = attachments
+            .iter()
+            .map(|attachment| self.name(store, attachment))
+            .collect();
+        let mut owner_of: HashMap<Addr, &Name> = HashMap::new();
+        let mut addrs_of: BTreeMap<(&str, &str), Vec<Addr>> = BTreeMap::new();
         for (attachment, name) in attachments.iter().zip(&names) {
-            addrs_of.entry(name).or_default().extend(&attachment.addrs);
-            owner_of.extend(attachment.addrs.iter().map(|addr| (*addr, name.as_str())));
-            if !known.contains_key(name) {
-                gone.extend(self.last.get(&attachment.scope).map(|pod| (name.as_str(), pod)));
-            }
+            addrs_of.entry(borrowed(name)).or_default().extend(&attachment.addrs);
+            owner_of.extend(attachment.addrs.iter().map(|addr| (*addr, name)));
         }
-        let mut pods: BTreeMap<&str, Arc<Pod>> = BTreeMap::new();
-        for (name, record) in &known {
+        let mut pods: Vec<Arc<Pod>> = Vec::with_capacity(attachments.len());
+        for record in store.pods() {
             let pod = &record.identity;
-            let settled = match addrs_of.get(name.as_str()) {
-                Some(addrs) => at_port(pod, addrs),
-                None if pod.host_network => Pod::clone(pod),
-                None => elsewhere(name, pod, &owner_of, reports),
-            };
-            let settled = if settled == **pod {
-                Arc::clone(pod)
-            } else {
-                Arc::new(settled)
-            };
-            pods.insert(name, settled);
-        }
-        settle(store, &known, &mut pods, reports);
-        for (name, addrs) in &addrs_of {
-            pods.entry(name).or_insert_with(|| {
-                let object = format!("pod {name}");
-                let Some(pod) = gone.get(name) else {
-                    let text = "it is attached, but no Pod object is known; until one is, it is isolated: only its own node reaches it";
-                    reports.push(Report::warning(object, text));
-                    return Arc::new(nameless(name, addrs));
-                };
-                let text = "its Pod object is gone while it is attached; policies see it as it was";
-                reports.push(Report::info(object, text));
-                Arc::new(at_port(pod, addrs))
+            let taken = || pod.addrs.iter().any(|addr| owner_of.contains_key(addr));
+            pods.push(match addrs_of.get(&key(pod)) {
+                Some(addrs) if pod.host_network || pod.addrs != *addrs => Arc::new(at_port(pod, addrs)),
+                None if !pod.host_network && taken() => Arc::new(elsewhere(pod, &owner_of, reports)),
+                // Nearly all, so nothing is copied.
+                _ => Arc::clone(pod),
             });
         }
+        settle(store, &mut pods, reports);
+        for (attachment, name) in attachments.iter().zip(&names) {
+            let Some(addrs) = addrs_of.remove(&borrowed(name)).filter(|_| store.pod(name).is_none()) else {
+                continue;
+            };
+            let object = format!("pod {}", full_name(name));
+            // As it was when it was attached, and its object was there.
+            if let Some(pod) = self.last.get(&attachment.scope) {
+                let text = "its Pod object is gone while it is attached; policies see it as it was";
+                reports.push(Report::info(object, text));
+                pods.push(Arc::new(at_port(pod, &addrs)));
+            } else {
+                let text = "it is attached, but no Pod object is known; until one is, it is isolated: only its own node reaches it";
+                reports.push(Report::warning(object, text));
+                pods.push(Arc::new(nameless(name, &addrs)));
+            }
+        }
+        let wanted: BTreeSet<(&str, &str)> = names.iter().map(borrowed).collect();
+        let found = pods.iter().map(|pod| (key(pod), pod));
+        let found: BTreeMap<_, &Arc<Pod>> = found.filter(|(name, _)| wanted.contains(name)).collect();
         let local: Vec<Local> = attachments
             .iter()
             .zip(&names)
             .filter_map(|(attachment, name)| {
                 Some(Local {
                     slot: attachment.slot,
-                    pod: pods.get(name.as_str())?.clone(),
-                    known: known.contains_key(name) || gone.contains_key(name.as_str()),
+                    pod: Arc::clone(found.get(&borrowed(name))?),
+                    known: store.pod(name).is_some() || self.last.contains_key(&attachment.scope),
                 })
             })
             .collect();
@@ -115,36 +115,44 @@ impl Pods {
             .filter(|(_, local)| local.known)
             .map(|(attachment, local)| (attachment.scope, local.pod.clone()))
             .collect();
-        (pods.into_values().collect(), local)
+        (pods, local)
     }
 
-    /// The pod at each port: the one it was attached as, else the one that claims its address, else the one that did.
-    fn names(&self, known: &BTreeMap<String, &Arc<PodRecord>>, attachments: &[Attachment]) -> Vec<String> {
-        let by_addr: HashMap<Addr, &String> = known
-            .iter()
-            .rev()
-            .map(|(name, record)| (name, &record.identity))
-            .filter(|(_, pod)| !pod.host_network)
-            .flat_map(|(name, pod)| pod.addrs.iter().map(move |addr| (*addr, name)))
-            .collect();
-        let name = |attachment: &Attachment| {
-            let last = self.last.get(&attachment.scope).map(|pod| full_name(pod));
-            let own = &attachment.name;
-            if known.contains_key(own) || last.as_ref() == Some(own) {
-                return own.clone();
-            }
-            let claims = attachment.addrs.iter().find_map(|addr| by_addr.get(addr));
-            claims
-                .map(|name| (*name).clone())
-                .or(last)
-                .unwrap_or_else(|| own.clone())
+    /// The pod at a port: the one it was attached as, else the one that claims its address, else the one that did.
+    fn name(&self, store: &Store, attachment: &Attachment) -> Name {
+        let last = self.last.get(&attachment.scope).map(|pod| name_of(pod));
+        let own = split(&attachment.name);
+        if store.pod(&own).is_some() || last.as_ref() == Some(&own) {
+            return own;
+        }
+        let claims = |addr: &Addr| {
+            let mut pods = store.pods().map(|record| &record.identity);
+            pods.find(|pod| !pod.host_network && pod.addrs.contains(addr))
+                .map(|pod| name_of(pod))
         };
-        attachments.iter().map(name).collect()
+        attachment.addrs.iter().find_map(claims).or(last).unwrap_or(own)
     }
 }
 
-fn full_name(pod: &Pod) -> String {
-    format!("{}/{}", pod.namespace, pod.name)
+fn name_of(pod: &Pod) -> Name {
+    (pod.namespace.clone(), pod.name.clone())
+}
+
+fn key(pod: &Pod) -> (&str, &str) {
+    (&pod.namespace, &pod.name)
+}
+
+fn borrowed(name: &Name) -> (&str, &str) {
+    (&name.0, &name.1)
+}
+
+fn full_name(name: &Name) -> String {
+    format!("{}/{}", name.0, name.1)
+}
+
+fn split(name: &str) -> Name {
+    let (namespace, name) = name.split_once('/').unwrap_or(("default", name));
+    (namespace.to_owned(), name.to_owned())
 }
 
 fn at_port(pod: &Pod, addrs: &[Addr]) -> Pod {
@@ -156,72 +164,67 @@ fn at_port(pod: &Pod, addrs: &[Addr]) -> Pod {
 }
 
 /// A pod that is at no port here, without addresses that are another's at one.
-fn elsewhere(name: &str, pod: &Pod, owner_of: &HashMap<Addr, &str>, reports: &mut Vec<Report>) -> Pod {
+fn elsewhere(pod: &Pod, owner_of: &HashMap<Addr, &Name>, reports: &mut Vec<Report>) -> Pod {
+    let object = format!("pod {}", full_name(&name_of(pod)));
     let mut pod = pod.clone();
     pod.addrs.retain(|addr| {
         let Some(owner) = owner_of.get(addr) else { return true };
+        let owner = full_name(owner);
         let text = format!("its address {addr} is attached here as {owner}'s; policies take it for {owner}'s");
-        reports.push(Report::warning(format!("pod {name}"), text));
+        reports.push(Report::warning(&object, text));
         false
     });
     pod
 }
 
 /// Where several pods claim an address, which happens for a moment while one ends and another begins, one keeps it: one whose node
-/// owns the range that it is in, then the newest, then the first by name.
-fn settle<'a>(
-    store: &Store,
-    known: &'a BTreeMap<String, &Arc<PodRecord>>,
-    pods: &mut BTreeMap<&'a str, Arc<Pod>>,
-    reports: &mut Vec<Report>,
-) {
-    let mut claims: HashMap<Addr, &str> = HashMap::with_capacity(pods.len());
-    let mut contested: BTreeMap<Addr, Vec<&str>> = BTreeMap::new();
-    for (name, pod) in pods.iter().filter(|(_, pod)| !pod.host_network) {
+/// owns the range that it is in, then the newest, then the first by name. `pods` are those of the store, in its order.
+fn settle(store: &Store, pods: &mut [Arc<Pod>], reports: &mut Vec<Report>) {
+    let mut claims: HashMap<Addr, usize> = HashMap::with_capacity(pods.len());
+    let mut contested: BTreeMap<Addr, Vec<usize>> = BTreeMap::new();
+    for (at, pod) in pods.iter().enumerate().filter(|(_, pod)| !pod.host_network) {
         for addr in &pod.addrs {
-            let first = *claims.entry(*addr).or_insert(name);
-            if first != *name {
+            let first = *claims.entry(*addr).or_insert(at);
+            if first != at {
                 let claimants = contested.entry(*addr).or_insert_with(|| vec![first]);
-                if claimants.last() != Some(name) {
-                    claimants.push(name);
+                if claimants.last() != Some(&at) {
+                    claimants.push(at);
                 }
             }
         }
     }
     for (addr, claimants) in contested {
-        let rank = |name: &&str| {
-            let record = known.get(*name);
+        let rank = |at: &usize| {
+            let record = store.pod(&name_of(&pods[*at]));
             let node = record.and_then(|pod| store.node(pod.node.as_deref()?));
             let at_home = node.is_some_and(|node| node.prefixes.iter().any(|prefix| prefix.contains(addr)));
             (at_home, record.and_then(|pod| pod.created.as_deref()))
         };
         // Names are in order, and of equals the first is kept.
-        let Some(winner) = claimants
+        let best = claimants
             .iter()
             .copied()
-            .reduce(|a, b| if rank(&b) > rank(&a) { b } else { a })
-        else {
-            continue;
-        };
-        let others: Vec<&str> = claimants.iter().copied().filter(|name| *name != winner).collect();
-        for name in &others {
-            if let Some(pod) = pods.get_mut(name) {
-                Arc::make_mut(pod).addrs.retain(|own| *own != addr);
-            }
+            .reduce(|a, b| if rank(&b) > rank(&a) { b } else { a });
+        let Some(winner) = best else { continue };
+        let name = |at: usize| full_name(&name_of(&pods[at]));
+        let others: Vec<usize> = claimants.into_iter().filter(|at| *at != winner).collect();
+        let losers: Vec<String> = others.iter().map(|at| name(*at)).collect();
+        let object = format!("pod {}", name(winner));
+        for at in others {
+            Arc::make_mut(&mut pods[at]).addrs.retain(|own| *own != addr);
         }
         let text = format!(
             "its address {addr} is also claimed by {}; policies take it for this pod's",
-            others.join(", ")
+            losers.join(", ")
         );
-        reports.push(Report::warning(format!("pod {winner}"), text));
+        reports.push(Report::warning(object, text));
     }
 }
 
-fn nameless(name: &str, addrs: &[Addr]) -> Pod {
-    let (namespace, name) = name.split_once('/').unwrap_or(("default", name));
+fn nameless(name: &Name, addrs: &[Addr]) -> Pod {
     Pod {
-        namespace: namespace.to_owned(),
-        name: name.to_owned(),
+        namespace: name.0.clone(),
+        name: name.1.clone(),
         addrs: addrs.to_vec(),
         ..Pod::default()
     }

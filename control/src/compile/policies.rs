@@ -1,7 +1,7 @@
 //! Decides which policies hold at this node's ports. It never asks a policy about a flow.
 
 use super::inputs::AttachedPod;
-use super::pods::{self, Attachment, Pods};
+use super::pods::{self, Attachment, Local, Pods};
 use super::result::Report;
 use crate::model::{NamespaceRecord, Store};
 use crate::objects::NAME_LABEL;
@@ -14,45 +14,69 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub(super) struct PoliciesMemo {
     compiler: Compiler,
-    identities: Identities,
-    pods: Pods,
-    made_for: Option<([u64; 4], Vec<Attachment>)>,
+    people: People,
+    /// Revision of policies, and how often the people were surveyed.
+    made_for: Option<(u64, u64)>,
     pub(super) policies: Arc<Policies>,
-    pub(super) reports: Vec<Report>,
+}
+
+/// Who there is: what policies are about, whatever they say.
+#[derive(Debug, Default)]
+struct People {
+    made_for: Option<([u64; 3], Vec<Attachment>)>,
+    /// Grows whenever it is made anew.
+    made: u64,
+    surveyed: Pods,
+    identities: Identities,
+    namespaces: Vec<Arc<NamespaceRecord>>,
+    pods: Vec<Arc<Pod>>,
+    local: Vec<Local>,
+    reports: Vec<Report>,
+}
+
+impl People {
+    fn survey(&mut self, store: &Store, attached: &[AttachedPod]) {
+        let revisions = store.revisions();
+        let made_for = (
+            [revisions.pods, revisions.namespaces, revisions.prefixes],
+            pods::attachments(attached),
+        );
+        if self.made_for.as_ref() == Some(&made_for) {
+            return;
+        }
+        self.reports.clear();
+        (self.pods, self.local) = self.surveyed.survey(store, &made_for.1, &mut self.reports);
+        self.namespaces = namespaces(store, &self.pods);
+        self.identities = self.identities.next(&Model {
+            policies: Vec::new(),
+            namespaces: self.namespaces.clone(),
+            pods: self.pods.clone(),
+        });
+        self.made += 1;
+        self.made_for = Some(made_for);
+    }
 }
 
 impl PoliciesMemo {
     /// Brings everything up to date.
     pub(super) fn compile(&mut self, store: &Store, attached: &[AttachedPod]) {
-        let revisions = store.revisions();
-        let revisions = [
-            revisions.pods,
-            revisions.namespaces,
-            revisions.policies,
-            revisions.nodes,
-        ];
-        let attachments = pods::attachments(attached);
-        if self
-            .made_for
-            .as_ref()
-            .is_some_and(|(r, a)| *r == revisions && *a == attachments)
-        {
+        self.people.survey(store, attached);
+        let people = &self.people;
+        let made_for = (store.revisions().policies, people.made);
+        if self.made_for == Some(made_for) {
             return;
         }
-        self.reports.clear();
-        let (pods, local) = self.pods.survey(store, &attachments, &mut self.reports);
         let model = Model {
             policies: store.policies().cloned().collect(),
-            namespaces: namespaces(store, &pods),
-            pods,
+            namespaces: people.namespaces.clone(),
+            pods: people.pods.clone(),
         };
-        self.identities = self.identities.next(&model);
-        let mut pass = self.compiler.pass(&model, &self.identities);
+        let mut pass = self.compiler.pass(&model, &people.identities);
         let mut next = Policies {
-            identities: self.identities.addresses().collect(),
+            identities: people.identities.addresses().clone(),
             ..Policies::default()
         };
-        for local in local {
+        for local in &people.local {
             let slot = local.slot;
             let policy = if local.known {
                 pass.compile(&local.pod)
@@ -66,10 +90,16 @@ impl PoliciesMemo {
             next.pods
                 .insert(slot, same.cloned().unwrap_or_else(|| Arc::new(policy)));
         }
-        if next.pods != self.policies.pods || next.identities != self.policies.identities {
+        let same_identities = Arc::ptr_eq(&next.identities, &self.policies.identities);
+        if next.pods != self.policies.pods || !same_identities {
             self.policies = Arc::new(next);
         }
-        self.made_for = Some((revisions, attachments));
+        self.made_for = Some(made_for);
+    }
+
+    /// What a person should know.
+    pub(super) fn reports(&self) -> impl Iterator<Item = &Report> {
+        self.people.reports.iter()
     }
 }
 

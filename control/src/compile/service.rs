@@ -122,6 +122,11 @@ pub(super) struct PortOut {
 }
 
 impl PortOut {
+    /// Whether it is reached where the other one is, under the same number.
+    pub(super) fn same_door(&self, other: &Self) -> bool {
+        self.slot == other.slot && self.frontends == other.frontends && self.node_port == other.node_port
+    }
+
     pub(super) fn v4(&self) -> bool {
         self.key.v4
     }

@@ -1,4 +1,5 @@
-//! Decides which service answers at which address and node port. It never compiles a service again whose objects are the same.
+//! Decides which service answers at which address and node port. It never looks at a service whose objects have not changed, unless the
+//! places where services are reached did.
 
 use super::cluster::covering;
 use super::result::{Report, SlotKeeper};
@@ -21,7 +22,11 @@ pub(super) struct ServicesMemo {
     pub(super) frontends: Vec<Frontend>,
     /// Protocol, port, whether of IPv4; sorted.
     pub(super) node_ports: Vec<(Proto, u16, bool)>,
-    pub(super) reports: Vec<Report>,
+    /// Grows whenever the above two are made anew.
+    pub(super) doors: u64,
+    /// About services by themselves, and about those that get in each other's way.
+    said: BTreeMap<Name, Vec<Report>>,
+    clashes: Vec<Report>,
 }
 
 impl ServicesMemo {
@@ -34,7 +39,9 @@ impl ServicesMemo {
             services: Arc::default(),
             frontends: Vec::new(),
             node_ports: Vec::new(),
-            reports: Vec::new(),
+            doors: 0,
+            said: BTreeMap::new(),
+            clashes: Vec::new(),
         }
     }
 
@@ -42,36 +49,82 @@ impl ServicesMemo {
     pub(super) fn compile(&mut self, store: &Store, context: Context, cluster: &[Prefix]) {
         self.numbers.begin_round();
         let revision = store.revisions().services;
-        if self
-            .made_for
-            .as_ref()
-            .is_some_and(|(r, c, p)| *r == revision && *c == context && p == cluster)
-        {
-            return;
+        let made_for = self.made_for.take();
+        let same_context = made_for.as_ref().is_some_and(|(_, before, _)| *before == context);
+        let same_cluster = made_for.as_ref().is_some_and(|(_, _, before)| before == cluster);
+        let since = made_for.map(|(revision, ..)| revision).filter(|_| same_context);
+        let changed: Option<BTreeSet<Name>> =
+            since.and_then(|since| Some(store.services_changed_since(since)?.cloned().collect()));
+        let changed = changed.unwrap_or_else(|| {
+            let all = store.services().map(|(name, _)| name);
+            all.chain(self.memos.keys()).cloned().collect()
+        });
+        // Where a service is reached concerns others, what stands behind it does not.
+        let mut moved = !same_context || !same_cluster;
+        for name in &changed {
+            moved |= self.one(store, name, &context, same_context);
         }
-        let same_context = self.made_for.as_ref().is_some_and(|(_, before, _)| *before == context);
-        let mut before = std::mem::take(&mut self.memos);
-        for (name, record) in store.services() {
-            let slices: Vec<_> = store.slices_of(name).cloned().collect();
-            let old = before.remove(name);
-            let memo = match old {
-                Some(memo) if same_context && memo.made_from(record, &slices) => memo,
-                old => {
-                    let old_ports = old.map(|memo| memo.ports).unwrap_or_default();
-                    let memo = Memo::compile(record, slices, &context, &mut self.numbers, &old_ports);
-                    self.numbers.release(&old_ports, &memo.ports);
-                    self.list(&old_ports, &memo.ports);
-                    memo
-                }
-            };
-            self.memos.insert(name.clone(), memo);
+        if moved {
+            self.assemble(cluster);
+        } else if !changed.is_empty() {
+            self.exchange(&changed);
         }
-        for gone in before.values() {
+        self.made_for = Some((revision, context, cluster.to_vec()));
+    }
+
+    /// Compiles one service; whether it is reached elsewhere than before.
+    fn one(&mut self, store: &Store, name: &Name, context: &Context, same_context: bool) -> bool {
+        let old = self.memos.remove(name);
+        let Some(record) = store.service(name) else {
+            let Some(gone) = old else { return false };
             self.numbers.release(&gone.ports, &[]);
             self.list(&gone.ports, &[]);
+            return true;
+        };
+        let slices: Vec<_> = store.slices_of(name).cloned().collect();
+        let (memo, moved) = match old {
+            Some(memo) if same_context && memo.made_from(record, &slices) => (memo, false),
+            old => {
+                let (before, old_ports) = old.map(|memo| (memo.record, memo.ports)).unzip();
+                let old_ports = old_ports.unwrap_or_default();
+                let memo = Memo::compile(record, slices, context, &mut self.numbers, &old_ports);
+                self.numbers.release(&old_ports, &memo.ports);
+                self.list(&old_ports, &memo.ports);
+                let same_age = before.is_some_and(|before| before.created == memo.record.created);
+                let same_doors = old_ports.len() == memo.ports.len()
+                    && old_ports.iter().zip(&memo.ports).all(|(old, new)| old.same_door(new));
+                (memo, !same_age || !same_doors)
+            }
+        };
+        self.memos.insert(name.clone(), memo);
+        moved
+    }
+
+    /// Puts what stands behind these services in the place of what did.
+    fn exchange(&mut self, changed: &BTreeSet<Name>) {
+        let mut services = Services::clone(&self.services);
+        services.set_endpoints(self.endpoints.clone());
+        for name in changed {
+            let Some(memo) = self.memos.get(name) else { continue };
+            for out in &memo.ports {
+                services.set(out.slot, out.service.clone());
+            }
+            self.says(name);
         }
-        self.assemble(cluster);
-        self.made_for = Some((revision, context, cluster.to_vec()));
+        self.services = Arc::new(services);
+    }
+
+    /// Notes what is to be said about a service by itself.
+    fn says(&mut self, name: &Name) {
+        match self.memos.get(name).map(|memo| &memo.reports) {
+            Some(reports) if !reports.is_empty() => _ = self.said.insert(name.clone(), reports.clone()),
+            _ => _ = self.said.remove(name),
+        }
+    }
+
+    /// What a person should know.
+    pub(super) fn reports(&self) -> impl Iterator<Item = &Report> {
+        self.said.values().flatten().chain(&self.clashes)
     }
 
     /// Brings the index of endpoints from what a service was to what it is, by the difference.
@@ -110,12 +163,16 @@ impl ServicesMemo {
         services.set_endpoints(self.endpoints.clone());
         let mut owners: HashMap<Frontend, &Name> = HashMap::new();
         let mut node_port_owners: HashMap<(Proto, u16, bool), &Name> = HashMap::new();
-        self.reports.clear();
+        self.doors += 1;
+        self.clashes.clear();
+        self.said.clear();
         let mut order: Vec<(&Name, &Memo)> = self.memos.iter().collect();
         order.sort_by_key(|(name, memo)| (memo.record.created.is_none(), &memo.record.created, *name));
         for (name, memo) in order {
             let object = format!("service {}/{}", name.0, name.1);
-            self.reports.extend(memo.reports.iter().cloned());
+            if !memo.reports.is_empty() {
+                self.said.insert(name.clone(), memo.reports.clone());
+            }
             let mut clashes = BTreeSet::new();
             for out in &memo.ports {
                 services.set(out.slot, out.service.clone());
@@ -147,7 +204,7 @@ impl ServicesMemo {
                     node_port_owners.insert((proto, port, out.v4()), name);
                 }
             }
-            self.reports
+            self.clashes
                 .extend(clashes.into_iter().map(|text| Report::warning(&object, text)));
         }
         self.frontends = owners.into_keys().collect();

@@ -124,6 +124,8 @@ pub struct NodeRecord {
     pub internal_ips: Vec<Addr>,
     /// Tunnel end point as flannel's annotations give it.
     pub vtep: Vtep,
+    /// The condition NetworkUnavailable; `None` where the Node has none.
+    pub network_unavailable: Option<bool>,
 }
 
 /// What flannel's annotations say about a node; all of it may be missing.
@@ -141,6 +143,8 @@ pub struct Vtep {
     pub mac_v6: Option<MacAddr>,
     /// Network identifier it announces.
     pub vni: Option<u32>,
+    /// Other flannel nodes take part of this one only if it says that its lease is the Node object.
+    pub managed: bool,
 }
 
 /// A pod.

@@ -1,7 +1,7 @@
 //! Decides which records are current and what changed since one last looked. It never judges their content.
 
 use super::{Key, Kind, NamespaceRecord, NodeRecord, Object, PodRecord, PolicyRecord, ServiceRecord, SliceRecord};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// Namespace and name; the namespace is empty for kinds without.
@@ -28,8 +28,10 @@ pub struct Revisions {
     pub namespaces: u64,
     /// Pods.
     pub pods: u64,
-    /// Services and slices.
+    /// Services and slices, by service.
     pub services: u64,
+    /// Pod ranges of nodes.
+    pub prefixes: u64,
     /// Policies.
     pub policies: u64,
 }
@@ -46,8 +48,13 @@ pub struct Store {
     slices_of: BTreeMap<Name, BTreeMap<String, Arc<SliceRecord>>>,
     policies: BTreeMap<Name, Arc<PolicyRecord>>,
     revisions: Revisions,
+    /// Services that changed last, the latest last: one for each of the last revisions.
+    changed: VecDeque<Name>,
     synced: bool,
 }
+
+/// Changed services that are remembered; who is further behind looks at all.
+const CHANGED: usize = 1024;
 
 impl Store {
     /// Takes a change in; false when nothing is different afterwards.
@@ -67,6 +74,12 @@ impl Store {
     /// What changed how often.
     pub fn revisions(&self) -> Revisions {
         self.revisions
+    }
+
+    /// Services whose objects changed after a revision, some perhaps several times; `None` if too many to know.
+    pub fn services_changed_since(&self, revision: u64) -> Option<impl Iterator<Item = &Name>> {
+        let count = usize::try_from(self.revisions.services.checked_sub(revision)?).ok()?;
+        (count <= self.changed.len()).then(|| self.changed.iter().rev().take(count))
     }
 
     /// All nodes, by name.
@@ -89,9 +102,19 @@ impl Store {
         self.pods.values()
     }
 
+    /// One pod.
+    pub fn pod(&self, name: &Name) -> Option<&Arc<PodRecord>> {
+        self.pods.get(name)
+    }
+
     /// All services, by namespace and name.
     pub fn services(&self) -> impl Iterator<Item = (&Name, &Arc<ServiceRecord>)> {
         self.services.iter()
+    }
+
+    /// One service.
+    pub fn service(&self, name: &Name) -> Option<&Arc<ServiceRecord>> {
+        self.services.get(name)
     }
 
     /// The slices of one service, by name.
@@ -109,10 +132,20 @@ impl Store {
         let name = (namespace, name);
         let revisions = &mut self.revisions;
         match object {
-            Object::Node(record) => put(&mut self.nodes, name, record, &mut revisions.nodes),
+            Object::Node(record) => {
+                let before = self.nodes.get(&name).map(|before| &before.prefixes);
+                revisions.prefixes += u64::from(before != Some(&record.prefixes));
+                put(&mut self.nodes, name, record, &mut revisions.nodes)
+            }
             Object::Namespace(record) => put(&mut self.namespaces, name, record, &mut revisions.namespaces),
             Object::Pod(record) => put(&mut self.pods, name, record, &mut revisions.pods),
-            Object::Service(record) => put(&mut self.services, name, record, &mut revisions.services),
+            Object::Service(record) => {
+                let changed = put(&mut self.services, name.clone(), record, &mut 0);
+                if changed {
+                    self.touch(name);
+                }
+                changed
+            }
             Object::Policy(record) => put(&mut self.policies, name, record, &mut revisions.policies),
             Object::Slice(record) => {
                 if self.slices.get(&name) == Some(&record) {
@@ -120,12 +153,12 @@ impl Store {
                 }
                 self.unlink(&name);
                 let service = (record.namespace.clone(), record.service.clone());
+                self.touch(service.clone());
                 self.slices_of
                     .entry(service)
                     .or_default()
                     .insert(name.1.clone(), record.clone());
                 self.slices.insert(name, record);
-                self.revisions.services += 1;
                 true
             }
         }
@@ -135,15 +168,22 @@ impl Store {
         let name = (key.namespace, key.name);
         let revisions = &mut self.revisions;
         let (gone, revision) = match key.kind {
-            Kind::Node => (self.nodes.remove(&name).is_some(), &mut revisions.nodes),
+            Kind::Node => {
+                let gone = self.nodes.remove(&name).is_some();
+                revisions.prefixes += u64::from(gone);
+                (gone, &mut revisions.nodes)
+            }
             Kind::Namespace => (self.namespaces.remove(&name).is_some(), &mut revisions.namespaces),
             Kind::Pod => (self.pods.remove(&name).is_some(), &mut revisions.pods),
-            Kind::Service => (self.services.remove(&name).is_some(), &mut revisions.services),
-            Kind::NetworkPolicy => (self.policies.remove(&name).is_some(), &mut revisions.policies),
-            Kind::EndpointSlice => {
-                let gone = self.unlink(&name);
-                (gone, &mut self.revisions.services)
+            Kind::Service => {
+                let gone = self.services.remove(&name).is_some();
+                if gone {
+                    self.touch(name);
+                }
+                return gone;
             }
+            Kind::NetworkPolicy => (self.policies.remove(&name).is_some(), &mut revisions.policies),
+            Kind::EndpointSlice => return self.unlink(&name),
         };
         *revision += u64::from(gone);
         gone
@@ -154,6 +194,7 @@ impl Store {
             return false;
         };
         let service = (old.namespace.clone(), old.service.clone());
+        self.touch(service.clone());
         if let Some(slices) = self.slices_of.get_mut(&service) {
             slices.remove(&name.1);
             if slices.is_empty() {
@@ -161,6 +202,17 @@ impl Store {
             }
         }
         true
+    }
+}
+
+impl Store {
+    /// The objects of a service changed.
+    fn touch(&mut self, service: Name) {
+        self.revisions.services += 1;
+        if self.changed.len() == CHANGED {
+            self.changed.pop_front();
+        }
+        self.changed.push_back(service);
     }
 }
 
@@ -200,6 +252,15 @@ mod tests {
         assert!(store.apply(Change::Delete(slice("s", "db").key())));
         assert!(!store.apply(Change::Delete(slice("s", "db").key())));
         assert_eq!(count(&store, "db"), 0);
-        assert_eq!(store.revisions().services, 3);
+        // Once, then of both that it moved between, then once.
+        assert_eq!(store.revisions().services, 4);
+        let changed = |since| {
+            store
+                .services_changed_since(since)
+                .map(|names| names.map(|name| name.1.as_str()).collect::<Vec<_>>())
+        };
+        assert_eq!(changed(1), Some(vec!["db", "db", "web"]));
+        assert_eq!(changed(4), Some(vec![]));
+        assert_eq!(changed(5), None, "that is to come");
     }
 }

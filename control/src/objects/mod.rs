@@ -14,12 +14,14 @@ mod service;
 mod slice;
 
 pub use fault::{Fault, FieldPath, Step};
+pub(crate) use node::annotations;
 pub(crate) use parts::{proto_name, shown};
 pub(crate) use pod::NAME_LABEL;
 
 use crate::model::{Key, Kind, Object};
 use fault::Faults;
 use parts::{Meta, check_names};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::sync::Arc;
@@ -50,8 +52,14 @@ pub fn kind_of(api: &str, kind: &str) -> Option<Kind> {
 
 /// Reads an object of this kind.
 pub fn decode(kind: Kind, mut value: Value) -> Decoded {
-    drop_nulls(&mut value, false);
-    let key = key_of(kind, &value);
+    decode_in_place(kind, &mut value)
+}
+
+/// As [`decode`], and leaves the value, without its nulls.
+pub(crate) fn decode_in_place(kind: Kind, value: &mut Value) -> Decoded {
+    drop_nulls(value, false);
+    let value: &Value = value;
+    let key = key_of(kind, value);
     let mut faults = Faults::default();
     let object = match kind {
         Kind::Node => read(value, kind, &mut faults, |o: &mut node::Node| &mut o.metadata)
@@ -67,7 +75,7 @@ pub fn decode(kind: Kind, mut value: Value) -> Decoded {
             .and_then(|o| slice::convert(o, &mut faults))
             .map(|record| Object::Slice(Arc::new(record))),
         Kind::NetworkPolicy => {
-            let unknown = policy_fields::unknown(&value);
+            let unknown = policy_fields::unknown(value);
             read(value, kind, &mut faults, |o: &mut policy::NetworkPolicy| {
                 &mut o.metadata
             })
@@ -82,8 +90,25 @@ pub fn decode(kind: Kind, mut value: Value) -> Decoded {
     }
 }
 
+/// The object with nothing but what is read of it: read again it says the same, if nothing in it is faulty. `None` if it cannot be read.
+pub(crate) fn trimmed(kind: Kind, value: &Value) -> Option<Value> {
+    fn again<T: DeserializeOwned + Serialize>(value: &Value) -> Option<Value> {
+        let mut less = serde_json::to_value(T::deserialize(value).ok()?).ok()?;
+        drop_nulls(&mut less, false);
+        Some(less)
+    }
+    match kind {
+        Kind::Node => again::<node::Node>(value),
+        Kind::Namespace => again::<pod::Namespace>(value),
+        Kind::Pod => again::<pod::Pod>(value),
+        Kind::Service => again::<service::Service>(value),
+        Kind::EndpointSlice => again::<slice::Slice>(value),
+        Kind::NetworkPolicy => again::<policy::NetworkPolicy>(value),
+    }
+}
+
 fn read<T: DeserializeOwned>(
-    value: Value,
+    value: &Value,
     kind: Kind,
     faults: &mut Faults,
     meta: impl Fn(&mut T) -> &mut Meta,
@@ -164,4 +189,61 @@ fn plain(message: &str) -> String {
         other => other,
     };
     format!("found {found}, want {wanted}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::{YamlLimits, documents};
+    use std::path::{Path, PathBuf};
+
+    fn yaml_files(dir: &Path, found: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                yaml_files(&path, found);
+            } else if path.extension().is_some_and(|end| end == "yaml") {
+                found.push(path);
+            }
+        }
+    }
+
+    #[test]
+    fn an_object_without_what_is_not_read_says_the_same() {
+        let mut files = Vec::new();
+        yaml_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests"), &mut files);
+        let limits = YamlLimits {
+            nodes: 1 << 20,
+            depth: 64,
+            bytes: 8 << 20,
+            aliased: 1 << 20,
+        };
+        let others = "{apiVersion: v1, kind: Namespace, metadata: {name: a, labels: {b: c}}}\n---\n\
+            {apiVersion: v1, kind: Node, metadata: {name: a, annotations: {flannel.alpha.coreos.com/backend-type: vxlan, b: c}}, \
+            spec: {podCIDR: 10.0.0.0/24}, status: {conditions: [{type: NetworkUnavailable, status: 'True', reason: x}], \
+            addresses: [{type: InternalIP, address: 192.0.2.1}]}}\n";
+        let read = |file: &PathBuf| (file.clone(), std::fs::read_to_string(file).unwrap());
+        let mut texts: Vec<(PathBuf, String)> = files.iter().map(read).collect();
+        texts.push(("nodes and namespaces".into(), others.to_owned()));
+        let mut checked = std::collections::BTreeMap::new();
+        for (file, text) in texts {
+            for document in documents(&text, limits).unwrap_or_default() {
+                let text = |field: &str| document.field(field).and_then(|node| node.text().map(str::to_owned));
+                let kind = text("apiVersion")
+                    .zip(text("kind"))
+                    .and_then(|(api, kind)| kind_of(&api, &kind));
+                let Some(kind) = kind else { continue };
+                let mut value = document.value();
+                value["metadata"]["managedFields"] = serde_json::json!([{"manager": "kubectl"}]);
+                let whole = decode_in_place(kind, &mut value);
+                let Some(less) = trimmed(kind, &value).filter(|_| whole.faults.is_empty()) else {
+                    continue;
+                };
+                assert!(value.to_string().contains("managedFields") && !less.to_string().contains("managedFields"));
+                assert_eq!(decode(kind, less), whole, "{}", file.display());
+                *checked.entry(kind).or_insert(0) += 1;
+            }
+        }
+        assert_eq!(checked.len(), Kind::ALL.len(), "{checked:?}");
+    }
 }

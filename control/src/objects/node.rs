@@ -3,13 +3,14 @@
 use super::fault::{Faults, FieldPath};
 use super::parts::{Meta, annotation_path, block, host_addr, shown};
 use crate::model::{NodeRecord, Vtep};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sluice_snapshot::Prefix;
 use sluice_wire::{Addr, MacAddr};
+use std::collections::BTreeMap;
 
 const FLANNEL: &str = "flannel.alpha.coreos.com/";
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Node {
     pub(super) metadata: Meta,
@@ -17,7 +18,7 @@ pub(super) struct Node {
     status: Status,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Spec {
     #[serde(rename = "podCIDR")]
@@ -26,13 +27,21 @@ struct Spec {
     pod_cidrs: Vec<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Status {
     addresses: Vec<Address>,
+    conditions: Vec<Condition>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Condition {
+    r#type: String,
+    status: String,
+}
+
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Address {
     r#type: String,
@@ -74,7 +83,10 @@ pub(super) fn convert(node: Node, faults: &mut Faults) -> NodeRecord {
     let internal_ips = internal
         .filter_map(|(i, a)| faults.take(addresses.index(i).key("address"), host_addr(&a.address)))
         .collect();
+    let mut conditions = node.status.conditions.iter();
+    let condition = conditions.find(|condition| condition.r#type == "NetworkUnavailable");
     NodeRecord {
+        network_unavailable: condition.map(|condition| condition.status != "False"),
         name: node.metadata.name,
         prefixes,
         internal_ips,
@@ -104,7 +116,25 @@ fn vtep(meta: &Meta, faults: &mut Faults) -> Vtep {
         mac_v4: v4.as_ref().and_then(|(mac, _)| *mac),
         mac_v6: v6.as_ref().and_then(|(mac, _)| *mac),
         vni: v4.and_then(|(_, vni)| vni).or(v6.and_then(|(_, vni)| vni)),
+        managed: meta.annotation(&format!("{FLANNEL}kube-subnet-manager")) == Some("true"),
     }
+}
+
+/// The annotations that say this of a node.
+pub(crate) fn annotations(vtep: &Vtep) -> BTreeMap<String, String> {
+    let data = |mac: MacAddr| serde_json::json!({"VNI": vtep.vni, "VtepMAC": mac.to_string()}).to_string();
+    let all = [
+        ("kube-subnet-manager", vtep.managed.then(|| "true".to_owned())),
+        ("backend-type", vtep.backend.clone()),
+        ("backend-data", vtep.mac_v4.map(data)),
+        ("backend-v6-data", vtep.mac_v6.map(data)),
+        ("public-ip", vtep.public_v4.map(|addr| addr.to_string())),
+        ("public-ipv6", vtep.public_v6.map(|addr| addr.to_string())),
+    ];
+    let said = all
+        .into_iter()
+        .filter_map(|(name, text)| Some((format!("{FLANNEL}{name}"), text?)));
+    said.collect()
 }
 
 fn public_ip(meta: &Meta, name: &str, v4: bool, faults: &mut Faults) -> Option<Addr> {
@@ -139,4 +169,57 @@ fn backend_data(meta: &Meta, name: &str, faults: &mut Faults) -> Option<(Option<
         faults.take(annotation_path(&key), checked)
     });
     Some((mac, data.vni))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Kind, Object};
+    use crate::objects::decode;
+    use serde_json::json;
+
+    #[test]
+    fn what_annotations_say_is_read_back_from_them() {
+        let addr = |text: &str| text.parse::<std::net::IpAddr>().ok().map(Addr::from);
+        let both = Vtep {
+            backend: Some("vxlan".into()),
+            public_v4: addr("192.0.2.7"),
+            public_v6: addr("2001:db8::7"),
+            mac_v4: Some(MacAddr([2, 1, 2, 3, 4, 5])),
+            mac_v6: Some(MacAddr([2, 1, 2, 3, 4, 6])),
+            vni: Some(1),
+            managed: true,
+        };
+        let v4 = Vtep {
+            public_v6: None,
+            mac_v6: None,
+            ..both.clone()
+        };
+        for vtep in [both, v4, Vtep::default()] {
+            let node = json!({"metadata": {"name": "a", "annotations": annotations(&vtep)}});
+            let Some(Object::Node(record)) = decode(Kind::Node, node).object else {
+                panic!()
+            };
+            assert_eq!(record.vtep, vtep);
+        }
+    }
+
+    #[test]
+    fn the_networks_condition_is_known_if_there_is_one() {
+        for (conditions, want) in [
+            (json!([]), None),
+            (
+                json!([{"type": "Ready", "status": "True"}, {"type": "NetworkUnavailable", "status": "True"}]),
+                Some(true),
+            ),
+            (json!([{"type": "NetworkUnavailable", "status": "Unknown"}]), Some(true)),
+            (json!([{"type": "NetworkUnavailable", "status": "False"}]), Some(false)),
+        ] {
+            let node = json!({"metadata": {"name": "a"}, "status": {"conditions": conditions}});
+            let Some(Object::Node(record)) = decode(Kind::Node, node).object else {
+                panic!()
+            };
+            assert_eq!(record.network_unavailable, want);
+        }
+    }
 }

@@ -2,20 +2,33 @@
 
 use super::fault::{Faults, FieldPath};
 use crate::model::Kind;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
 use sluice_wire::{Addr, Proto};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// `metadata`, as far as it is used.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Meta {
     pub(crate) name: String,
     pub(crate) namespace: String,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) labels: BTreeMap<String, String>,
+    #[serde(serialize_with = "used")]
     pub(crate) annotations: BTreeMap<String, String>,
     pub(crate) creation_timestamp: Option<String>,
+}
+
+/// What annotations that are read begin with; others may be long.
+const USED: [&str; 2] = ["flannel.alpha.coreos.com/", "sluice.io/"];
+
+fn used<S: Serializer>(annotations: &BTreeMap<String, String>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(
+        annotations
+            .iter()
+            .filter(|(key, _)| USED.iter().any(|used| key.starts_with(used))),
+    )
 }
 
 impl Meta {

@@ -3,11 +3,11 @@
 use super::fault::{Faults, FieldPath};
 use super::parts::{Meta, host_addr, port, proto};
 use crate::model::{NamespaceRecord, PodRecord};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sluice_policy::NamedPort;
 use std::sync::Arc;
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub(super) struct Namespace {
     pub(super) metadata: Meta,
@@ -22,7 +22,7 @@ pub(super) fn convert_namespace(namespace: Namespace) -> NamespaceRecord {
     NamespaceRecord { name, labels }
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub(super) struct Pod {
     pub(super) metadata: Meta,
@@ -30,7 +30,7 @@ pub(super) struct Pod {
     status: Status,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Spec {
     node_name: Option<String>,
@@ -39,14 +39,14 @@ struct Spec {
     init_containers: Vec<Container>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Container {
     ports: Vec<ContainerPort>,
     restart_policy: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 struct ContainerPort {
     name: String,
@@ -54,7 +54,7 @@ struct ContainerPort {
     protocol: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Status {
     phase: String,
@@ -64,7 +64,7 @@ struct Status {
     pod_ips: Vec<PodIp>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 struct PodIp {
     ip: String,

@@ -4,18 +4,18 @@ use super::fault::{Fault, Faults, FieldPath};
 use super::parts::{Meta, block, port, proto, shown};
 use super::policy_fields::Unknown;
 use crate::model::PolicyRecord;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sluice_policy::{Cidr, Direction, Op, Peer, PortMatch, PortSpec, Requirement, Rule, Selector, directions};
 use std::collections::BTreeMap;
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub(super) struct NetworkPolicy {
     pub(super) metadata: Meta,
     spec: Spec,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Spec {
     pod_selector: LabelSelector,
@@ -24,14 +24,14 @@ struct Spec {
     egress: Option<Vec<RawRule>>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 struct LabelSelector {
     match_labels: BTreeMap<String, String>,
     match_expressions: Vec<Expression>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 struct Expression {
     key: String,
@@ -39,15 +39,18 @@ struct Expression {
     values: Vec<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 struct RawRule {
+    // Where one of them may not be, it is a mistake even if it is empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     from: Vec<RawPeer>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     to: Vec<RawPeer>,
     ports: Vec<RawPort>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 struct RawPeer {
     pod_selector: Option<LabelSelector>,
@@ -55,14 +58,14 @@ struct RawPeer {
     ip_block: Option<IpBlock>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 struct IpBlock {
     cidr: String,
     except: Vec<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 struct RawPort {
     protocol: Option<String>,
@@ -70,7 +73,7 @@ struct RawPort {
     end_port: Option<i64>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(untagged, expecting = "want a port number or a port name")]
 enum IntOrString {
     Int(i64),

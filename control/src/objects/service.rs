@@ -3,7 +3,7 @@
 use super::fault::{Fault, Faults, FieldPath};
 use super::parts::{Meta, addr, annotation_path, host_addr, port, proto, proto_name, shown};
 use crate::model::{ServicePort, ServiceRecord};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sluice_lb::SchedulerKind;
 use sluice_wire::Addr;
 use std::collections::BTreeMap;
@@ -12,14 +12,14 @@ const SCHEDULER: &str = "sluice.io/scheduler";
 const WEIGHTS: &str = "sluice.io/weights";
 const OTHER_PROXY_LABEL: &str = "service.kubernetes.io/service-proxy-name";
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub(super) struct Service {
     pub(super) metadata: Meta,
     spec: Spec,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Spec {
     r#type: Option<String>,
@@ -36,7 +36,7 @@ struct Spec {
     external_traffic_policy: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Port {
     name: String,
@@ -45,14 +45,14 @@ struct Port {
     node_port: i64,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 struct AffinityConfig {
     #[serde(rename = "clientIP")]
     client_ip: ClientIp,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 struct ClientIp {
     timeout_seconds: Option<i64>,

@@ -3,11 +3,11 @@
 use super::fault::{Faults, FieldPath};
 use super::parts::{Meta, host_addr, port, proto, shown};
 use crate::model::{SliceEndpoint, SlicePort, SliceRecord};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 const SERVICE_LABEL: &str = "kubernetes.io/service-name";
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Slice {
     pub(super) metadata: Meta,
@@ -16,7 +16,7 @@ pub(super) struct Slice {
     ports: Vec<Port>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Endpoint {
     addresses: Vec<String>,
@@ -24,7 +24,7 @@ struct Endpoint {
     node_name: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 struct Conditions {
     ready: Option<bool>,
@@ -32,7 +32,7 @@ struct Conditions {
     terminating: Option<bool>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 struct Port {
     name: String,

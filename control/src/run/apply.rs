@@ -46,6 +46,7 @@ impl Control {
         self.complete = true;
         let silent = self.silent_ports(&compiled.steering);
         self.steer(compiled.steering).await;
+        self.announce();
         self.silence.apply(&silent).await;
         let missing = self.silence.missing();
         self.reports.extend(missing.map(|text| Report {

@@ -14,7 +14,7 @@ use crate::kernel::neighbours::Neighbours;
 use crate::kernel::ports::Reserved;
 use crate::kernel::silence::Silence;
 use crate::model::Store;
-use crate::source::{Event, Manifests};
+use crate::source::{Event, Source};
 use nix::fcntl::Flock;
 use serde::Serialize;
 use sluice_snapshot::{Prefix, Publisher};
@@ -47,7 +47,7 @@ pub(super) struct Stop {
 
 /// Where news comes from.
 pub(super) type News = (
-    Manifests,
+    Source,
     watch::Receiver<Option<Underlay>>,
     mpsc::Receiver<Call>,
     mpsc::Receiver<Addr>,
@@ -176,6 +176,11 @@ impl Control {
         self.end().await;
     }
 
+    /// Where objects come from.
+    pub(super) fn source(&self) -> &Source {
+        &self.news.0
+    }
+
     /// Something changed: compile soon.
     pub(super) fn touch(&mut self) {
         self.dirty.get_or_insert_with(|| tokio::time::Instant::now() + SETTLE);
@@ -185,13 +190,12 @@ impl Control {
     pub(super) fn waiting_for(&self) -> Vec<String> {
         let node = &self.settings.compile.node_name;
         let uplink = &self.settings.uplink_interface;
-        let place = self.settings.manifests.display();
         let no_uplink = self
             .underlay
             .as_ref()
             .is_none_or(|underlay| underlay.uplink.ifindex == 0);
         let all = [
-            (!self.store.synced(), format!("a complete first reading of {place}")),
+            (!self.store.synced(), self.source().lacks()),
             (no_uplink, format!("the uplink {uplink}, which is not there")),
             (
                 self.store.synced() && !self.complete,
@@ -222,8 +226,8 @@ impl Control {
                     }
                 }
                 Event::Problem(problem) => self.problems.add(problem),
-                Event::Solved { file } => self.problems.solved(&file),
-                Event::Ignored { file, kinds } => self.problems.ignored(file, kinds),
+                Event::Solved { origin } => self.problems.solved(&origin),
+                Event::Ignored { origin, kinds } => self.problems.ignored(origin, kinds),
             }
             next = self.news.0.try_next();
         }

@@ -11,6 +11,7 @@
 //! belong to pods that live on, and the next agent takes them up without a pod noticing more than a pause. Detach a
 //! pod to remove its interface.
 
+mod announce;
 mod apply;
 mod control;
 mod dataplane;

@@ -1,10 +1,10 @@
-//! Which files have problems now, and which hold more than is used.
+//! What is wrong now, by where it comes from, and which files hold more than is used.
 
 use crate::api;
 use crate::source;
 use std::collections::BTreeMap;
 
-/// Problems by file, in the order in which they were told, and what is in the files that nobody follows.
+/// Problems by origin, in the order in which they were told, and what is in the files that nobody follows.
 #[derive(Debug, Default)]
 pub(super) struct Problems {
     problems: BTreeMap<String, Vec<source::Problem>>,
@@ -14,16 +14,16 @@ pub(super) struct Problems {
 impl Problems {
     /// Notes a problem; telling it twice changes nothing.
     pub(super) fn add(&mut self, problem: source::Problem) {
-        let list = self.problems.entry(problem.file.clone()).or_default();
+        let list = self.problems.entry(problem.origin.clone()).or_default();
         if !list.contains(&problem) {
             tracing::warn!("{problem}");
             list.push(problem);
         }
     }
 
-    /// Forgets a file's problems.
-    pub(super) fn solved(&mut self, file: &str) {
-        self.problems.remove(file);
+    /// Forgets the problems of an origin.
+    pub(super) fn solved(&mut self, origin: &str) {
+        self.problems.remove(origin);
     }
 
     /// Notes what a file holds that is not followed.
@@ -56,7 +56,7 @@ impl Problems {
             }
             text.push_str(&problem.text);
             api::Problem {
-                file: problem.file.clone(),
+                origin: problem.origin.clone(),
                 line: problem.place.map(|place| place.line),
                 column: problem.place.map(|place| place.column),
                 text,

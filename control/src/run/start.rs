@@ -9,7 +9,7 @@ use crate::kernel::host::Host;
 use crate::kernel::neighbours::Neighbours;
 use crate::kernel::ports::Reserved;
 use crate::kernel::{self, underlay};
-use crate::source::{self, Manifests};
+use crate::source::{Source, SourceSettings};
 use crossbeam::channel::{Receiver, RecvTimeoutError};
 use nix::fcntl::{Flock, FlockArg};
 use sluice_snapshot::Publisher;
@@ -29,8 +29,8 @@ use tokio::sync::{mpsc, oneshot};
 pub struct ControlSettings {
     /// What the operator decided about the network.
     pub compile: Settings,
-    /// Directory with Kubernetes manifests.
-    pub manifests: PathBuf,
+    /// Where objects come from.
+    pub source: SourceSettings,
     /// Where the socket is to be.
     pub socket: PathBuf,
     /// Directory for what must survive a restart; made (0700) when missing.
@@ -175,8 +175,7 @@ async fn set_up(
     let (socket, listener) = Socket::bind(&settings.socket)?;
     let handle = kernel::connect()?;
     let host_index = kernel::index_of(&handle, &settings.host_interface).await?;
-    let source = Manifests::follow(&settings.manifests, source::Limits::default())
-        .map_err(|err| format!("cannot follow {}: {err}", settings.manifests.display()))?;
+    let source = Source::follow(settings.source.clone())?;
     let underlay = underlay::follow(settings.uplink_interface.clone(), vec![settings.host_interface.clone()]);
     let calls = answer_calls(listener)?;
     // Last, as nobody would take it back after an error.

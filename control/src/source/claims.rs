@@ -3,6 +3,7 @@
 //! An object that is faulty keeps its last good version; one that never had a good version is served without the faulty parts,
 //! if those can be left out. Of two files with one object the first by name has it.
 
+use super::faulty::{Choice, choose, told};
 use super::reading::{Found, Ignored, Reading};
 use super::yaml::Place;
 use super::{Event, Problem};
@@ -65,7 +66,7 @@ impl Claims {
         let touched: BTreeSet<Key> = old.keys().chain(file.claims.keys()).cloned().collect();
         let mut events = self.settle(name, &touched);
         events.extend(ignored.map(|kinds| Event::Ignored {
-            file: name.to_owned(),
+            origin: name.to_owned(),
             kinds,
         }));
         events
@@ -81,7 +82,7 @@ impl Claims {
         let mut events = self.settle(name, &touched);
         if self.files.remove(name).is_some_and(|file| !file.ignored.is_empty()) {
             events.push(Event::Ignored {
-                file: name.to_owned(),
+                origin: name.to_owned(),
                 kinds: Ignored::new(),
             });
         }
@@ -128,7 +129,7 @@ impl Claims {
             let first = self.claimants.get(key).and_then(BTreeSet::first);
             if let Some(first) = first.filter(|first| *first != name) {
                 problems.push(Problem {
-                    file: name.to_owned(),
+                    origin: name.to_owned(),
                     place: Some(claim.place),
                     object: Some(key.clone()),
                     field: None,
@@ -142,7 +143,9 @@ impl Claims {
             return;
         }
         if !file.told.is_empty() {
-            events.push(Event::Solved { file: name.to_owned() });
+            events.push(Event::Solved {
+                origin: name.to_owned(),
+            });
         }
         events.extend(problems.iter().cloned().map(Event::Problem));
         file.told = problems;
@@ -162,9 +165,8 @@ impl File {
                 "given twice in this file; the one in line {} is served, remove one",
                 first.place.line
             );
-            let file = name.to_owned();
             self.problems.push(Problem {
-                file,
+                origin: name.to_owned(),
                 place: Some(place),
                 object: Some(key),
                 field: None,
@@ -173,36 +175,24 @@ impl File {
             return;
         }
         let before = old.get(&key);
-        let good_before = before.filter(|claim| claim.complete);
-        let stays = "; the last good version stays in force";
+        let whole_before = before.map(|claim| claim.complete);
         for (place, fault) in &faults {
-            let follows = match (good_before, object.is_some(), fault.left_out) {
-                (Some(_), _, _) => stays.to_owned(),
-                (None, true, Some(left_out)) => format!("; {left_out}"),
-                (None, _, _) if before.is_some() => stays.to_owned(),
-                (None, _, _) => "; the object is not served until this is mended".to_owned(),
-            };
             self.problems.push(Problem {
-                file: name.to_owned(),
+                origin: name.to_owned(),
                 place: Some(*place),
                 object: Some(key.clone()),
                 field: Some(fault.path.to_string()),
-                text: format!("{}{follows}", fault.text),
+                text: told(fault, object.is_some(), whole_before),
             });
         }
-        let claim = match object {
-            Some(object) if faults.is_empty() => Some(Claim {
+        let claim = match (choose(object.is_some(), faults.is_empty(), whole_before), object) {
+            (Choice::New { whole }, Some(object)) => Some(Claim {
                 object,
-                complete: true,
+                complete: whole,
                 place,
             }),
-            Some(object) => good_before.cloned().or(Some(Claim {
-                object,
-                complete: false,
-                place,
-            })),
-            None if faults.is_empty() => None,
-            None => before.cloned(),
+            (Choice::Before, _) => before.cloned(),
+            _ => None,
         };
         if let Some(claim) = claim {
             self.claims.insert(key, Claim { place, ..claim });

@@ -55,6 +55,7 @@ impl Default for Limits {
 /// A directory of plain Kubernetes manifests that is followed. Dropping it ends that.
 #[derive(Debug)]
 pub struct Manifests {
+    dir: PathBuf,
     events: mpsc::Receiver<Event>,
     wake: SyncSender<()>,
     stop: Arc<AtomicBool>,
@@ -89,6 +90,7 @@ impl Manifests {
             .name("manifests".to_owned())
             .spawn(move || follower.run())?;
         Ok(Self {
+            dir: dir.to_owned(),
             events,
             wake,
             stop,
@@ -99,6 +101,11 @@ impl Manifests {
     /// The next event; `None` never comes while this value lives, unless the thread died.
     pub async fn next(&mut self) -> Option<Event> {
         self.events.recv().await
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// The next event, if one is there.
@@ -193,9 +200,9 @@ impl Follower {
     }
 
     fn complain(&mut self, text: Option<String>) -> Result<(), Closed> {
-        let file = self.watch.dir.display().to_string();
+        let origin = self.watch.dir.display().to_string();
         let complaint = text.map(|text| Problem {
-            file: file.clone(),
+            origin: origin.clone(),
             place: None,
             object: None,
             field: None,
@@ -205,7 +212,7 @@ impl Follower {
             return Ok(());
         }
         if self.complaint.is_some() {
-            self.send(Event::Solved { file })?;
+            self.send(Event::Solved { origin })?;
         }
         if let Some(problem) = complaint.clone() {
             self.send(Event::Problem(problem))?;

@@ -38,9 +38,9 @@ pub struct Found {
 /// The objects in a text. The error is one that leaves open which objects the file has.
 pub fn read_text(file: &str, text: &str, limits: YamlLimits) -> Result<Reading, Box<Problem>> {
     let refuse = |place, field: &str, text: String| {
-        let (file, field) = (file.to_owned(), Some(field.to_owned()));
+        let (origin, field) = (file.to_owned(), Some(field.to_owned()));
         Box::new(Problem {
-            file,
+            origin,
             place: Some(place),
             object: None,
             field,

@@ -137,7 +137,7 @@ impl Scanner {
     fn look_at(&mut self, name: &str, path: &Path) -> Seen {
         let refused = |text: String| {
             Seen::New(Finding::Refused(Problem {
-                file: name.to_owned(),
+                origin: name.to_owned(),
                 place: None,
                 object: None,
                 field: None,

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use sluice_control::api::{CountersReport, DropCount, FlowQuery, FlowRow, LostCount, RingRow, WorkerTotals};
 use sluice_control::compile::{HostPort, Settings, Steering, UplinkPort};
 use sluice_control::run::{ControlSettings, Dataplane, DroppedPacket, Handle, PodPort, Testing, empty_parts, start};
+use sluice_control::source::SourceSettings;
 use sluice_lb::{EndpointSlot, SchedulerKind, ServiceSlot};
 use sluice_snapshot::{Caps, PortKind, Publisher, Snapshot, Subscriber};
 use sluice_wire::{Addr, DropReason, MacAddr, PortSlot, Proto, Scope, Vni};
@@ -248,7 +249,7 @@ impl Node {
                 node_ports: (30_000, 32_767),
                 masquerade_ports: (40_000, 65_535),
             },
-            manifests: self.dir.join("manifests"),
+            source: SourceSettings::Manifests(self.dir.join("manifests")),
             socket: self.dir.join("run/sluice.sock"),
             state_dir: self.dir.join("state"),
             uplink_interface: "up0".into(),

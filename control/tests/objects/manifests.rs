@@ -62,7 +62,7 @@ impl Seen {
                 }
                 Some(Event::Problem(problem)) => self.problems.push(problem),
                 Some(Event::Ignored { .. }) => {}
-                Some(Event::Solved { file }) => self.problems.retain(|problem| problem.file != file),
+                Some(Event::Solved { origin }) => self.problems.retain(|problem| problem.origin != origin),
             }
         }
         start.elapsed()

@@ -5,7 +5,7 @@ use crate::world::World;
 use proptest::prelude::*;
 use sluice_control::compile::{Compiled, Report, Severity};
 use sluice_snapshot::{EndpointIndex, Snapshot};
-use sluice_wire::Addr;
+use sluice_wire::{Addr, Proto};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -338,4 +338,58 @@ fn a_service_at_an_address_of_the_node_takes_nothing_from_the_wire() {
     assert!(compiled.steering.frontends.is_empty());
     let warned = |r: &Report| r.object == "service address 192.0.2.11:22" && r.severity == Severity::Warning;
     assert!(compiled.reports.iter().any(warned), "{:?}", compiled.reports);
+}
+
+#[test]
+fn a_node_port_that_changes_is_the_services_at_once() {
+    let mut world = world();
+    manifests().iter().for_each(|(file, text)| world.write(file, text));
+    let ports = |compiled: &Compiled| {
+        let served = |port| compiled.parts.services.node_port(Proto::TCP, port, true).is_some();
+        let taken = |port| compiled.steering.node_ports.contains(&(Proto::TCP, port, true));
+        [30_001, 30_777].map(|port| (served(port), taken(port)))
+    };
+    assert_eq!(ports(&world.compile().unwrap()), [(true, true), (false, false)]);
+    let all = manifests();
+    let (file, text) = all.iter().find(|(file, _)| file == "s1.yaml").unwrap();
+    world.write(file, &text.replace("nodePort: 30001", "nodePort: 30777"));
+    assert_eq!(ports(&world.compile().unwrap()), [(false, false), (true, true)]);
+}
+
+#[test]
+fn who_has_an_address_of_two_pods_changes_with_the_ranges_of_their_nodes() {
+    let node = |name: &str, range: &str, last: u8| {
+        format!(
+            "{{apiVersion: v1, kind: Node, metadata: {{name: {name}}}, spec: {{podCIDR: {range}}}, \
+             status: {{addresses: [{{type: InternalIP, address: 192.0.2.{last}}}]}}}}"
+        )
+    };
+    let pod = |name: &str, node: &str| {
+        format!(
+            "{{apiVersion: v1, kind: Pod, metadata: {{name: {name}, labels: {{app: {name}}}}}, spec: {{nodeName: {node}}}, \
+             status: {{podIPs: [{{ip: 10.244.5.5}}]}}}}"
+        )
+    };
+    let owner = |compiled: &Compiled| {
+        let said = compiled
+            .reports
+            .iter()
+            .find(|report| report.text.contains("10.244.5.5"))
+            .unwrap();
+        said.object.clone()
+    };
+    let mut world = world();
+    world.write("node-a.yaml", NODES);
+    for (file, text) in [
+        ("b.yaml", node("node-b", "10.244.5.0/24", 12)),
+        ("c.yaml", node("node-c", "10.244.6.0/24", 13)),
+        ("one.yaml", pod("one", "node-b")),
+        ("two.yaml", pod("two", "node-c")),
+    ] {
+        world.write(file, &text);
+    }
+    assert_eq!(owner(&world.compile().unwrap()), "pod default/one");
+    world.write("b.yaml", &node("node-b", "10.244.6.0/24", 12));
+    world.write("c.yaml", &node("node-c", "10.244.5.0/24", 13));
+    assert_eq!(owner(&world.compile().unwrap()), "pod default/two");
 }

@@ -165,12 +165,15 @@ impl World {
                 Event::Change(change) => {
                     self.store.apply(change);
                 }
-                Event::Problem(problem) => self.problems.entry(problem.file.clone()).or_default().push(problem),
-                Event::Ignored { file, kinds } => {
-                    self.ignored.insert(file, kinds);
+                Event::Problem(problem) => self.problems.entry(problem.origin.clone()).or_default().push(problem),
+                Event::Ignored { origin, kinds } => {
+                    self.ignored.insert(origin, kinds);
                 }
-                Event::Solved { file } => {
-                    assert!(self.problems.remove(&file).is_some(), "{file} had no problem to solve");
+                Event::Solved { origin } => {
+                    assert!(
+                        self.problems.remove(&origin).is_some(),
+                        "{origin} had no problem to solve"
+                    );
                 }
             }
         }

@@ -29,7 +29,8 @@ pub(crate) fn start(config: &LogConfig) -> anyhow::Result<()> {
 
 fn filter(config: &LogConfig, from_environment: Option<&str>) -> anyhow::Result<EnvFilter> {
     match from_environment.filter(|text| !text.trim().is_empty()) {
-        None => Ok(EnvFilter::new(config.level.as_str())),
+        // What goes wrong with the API server is said once, with what follows from it; its client says it again each time.
+        None => Ok(EnvFilter::new(format!("{},kube_client=off", config.level))),
         Some(text) => EnvFilter::try_new(text).with_context(|| {
             format!("environment variable RUST_LOG is `{text}`, which cannot be understood; want a level such as debug, or module=level")
         }),

@@ -1,7 +1,7 @@
 //! Wires everything together, in the order that matters, and takes it apart again.
 
 use crate::clock::Clock;
-use crate::config::{Config, Polling as PollingKey};
+use crate::config::{Config, Polling as PollingKey, Priority as PriorityKey, Source as SourceKey};
 use crate::lost;
 use crate::only_one::OnlyOne;
 use crate::plane::{Plane, TAP_QUEUE, caps_of};
@@ -9,11 +9,12 @@ use crate::ports::{HOST, HOST_SCOPE, Ports, UPLINK, UPLINK_SCOPE};
 use crate::testing::Testing;
 use crate::tsc::Tsc;
 use crate::uplink::{Uplink, UplinkSpec};
-use crate::worker::{Crossing, Meters, Polling, Worker, WorkerHandle};
+use crate::worker::{Crossing, Meters, Polling, Priority, Worker, WorkerHandle};
 use anyhow::Context;
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 use sluice_control::compile::{HostPort, Settings, UplinkPort};
 use sluice_control::run::{ControlSettings, empty_parts, start};
+use sluice_control::source::{Cluster, SourceSettings};
 use sluice_engine::{COUNTED_PORTS, Counters, Engine, EngineConfig, Limits, Shared};
 use sluice_io::ready::ReadySet;
 use sluice_io::{PacketIo, afxdp, tap};
@@ -23,6 +24,7 @@ use sluice_snapshot::{Caps, Publisher, Snapshot};
 use sluice_wire::Addr;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
+use std::path::PathBuf;
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, RwLock};
 
@@ -161,15 +163,32 @@ fn control_settings(
             node_ports: (config.services.nodeports.first, config.services.nodeports.last),
             masquerade_ports: (config.snat.ports.first, config.snat.ports.last),
         },
-        manifests: config.manifests.clone(),
+        source: source_settings(config),
         socket: config.socket.clone(),
-        state_dir: config.socket.with_extension("state"),
+        state_dir: state_dir(config),
         uplink_interface: config.uplink.interface.clone(),
         host_interface: HOST_TAP.into(),
         host_port,
         uplink_port,
         testing: testing.control(),
         uplink_limit,
+    }
+}
+
+fn state_dir(config: &Config) -> PathBuf {
+    config.socket.with_extension("state")
+}
+
+fn source_settings(config: &Config) -> SourceSettings {
+    match config.source {
+        SourceKey::Manifests => SourceSettings::Manifests(config.manifests.clone()),
+        SourceKey::Kubernetes => SourceSettings::Kubernetes(Cluster {
+            kubeconfig: config.kubernetes.kubeconfig.clone(),
+            servers: config.kubernetes.servers.clone(),
+            node: config.node.clone(),
+            state: Some(state_dir(config).join("cluster")),
+            silence: Cluster::SILENCE,
+        }),
     }
 }
 
@@ -224,6 +243,10 @@ fn spawn(
                 PollingKey::Busy => Polling::Busy,
                 PollingKey::Adaptive => Polling::Adaptive,
             },
+            // Who never sleeps would leave nothing to others.
+            priority: Priority::new(
+                config.workers.priority == PriorityKey::Realtime && config.workers.polling == PollingKey::Adaptive,
+            ),
             meters,
             costs,
         };

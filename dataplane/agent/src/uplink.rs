@@ -15,15 +15,12 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Most entries of each ring.
-const RING: u32 = 2048;
-
-/// Entries of each ring of so many queues: together they hold no more chunks than there are, four for each entry.
-fn ring(queues: u32, chunks: usize) -> u32 {
+/// Entries of each ring of so many queues, at most so many: together they hold no more chunks than there are, four for each entry.
+fn ring(most: u32, queues: u32, chunks: usize) -> u32 {
     let share = u32::try_from(chunks / 4).unwrap_or(u32::MAX) / queues.max(1);
     // The highest power of two that is not above it.
     let power = 1 << share.max(1).ilog2();
-    RING.min(power).max(64)
+    most.min(power).max(64)
 }
 
 /// How many queues the interface has, all of which are used. Its driver spreads packets over all of them, and what comes in by one without
@@ -168,7 +165,8 @@ impl Uplink {
         let spec = afxdp::QueueSpec {
             interface: self.spec.interface.clone(),
             queues: (0..self.queues).collect(),
-            ring_size: ring(self.queues, self.memory.0.count()),
+            ring_size: ring(afxdp::RING_SIZE, self.queues, self.memory.0.count()),
+            copy_ring_size: ring(afxdp::COPY_RING_SIZE, self.queues, self.memory.0.count()),
             port: UPLINK,
             multi_buffer: !self.spec.testing.floor,
         };
@@ -301,14 +299,17 @@ impl EchoSteering for Table {
 #[cfg(test)]
 mod tests {
     use super::ring;
+    use sluice_io::afxdp::{COPY_RING_SIZE, RING_SIZE};
 
     #[test]
     fn rings_of_many_queues_share_the_frames() {
-        assert_eq!(ring(2, 16_384), 2048);
-        assert_eq!(ring(1, 1 << 20), 2048);
-        assert_eq!(ring(16, 16_384), 256);
-        assert_eq!(ring(3, 16_384), 1024);
-        assert_eq!(ring(256, 4096), 64);
-        assert_eq!(ring(0, 0), 64);
+        assert_eq!(ring(RING_SIZE, 2, 16_384), 2048);
+        assert_eq!(ring(RING_SIZE, 1, 1 << 20), 2048);
+        assert_eq!(ring(RING_SIZE, 16, 16_384), 256);
+        assert_eq!(ring(RING_SIZE, 3, 16_384), 1024);
+        assert_eq!(ring(RING_SIZE, 256, 4096), 64);
+        assert_eq!(ring(RING_SIZE, 0, 0), 64);
+        assert_eq!(ring(COPY_RING_SIZE, 2, 16_384), 256);
+        assert_eq!(ring(COPY_RING_SIZE, 64, 16_384), 64);
     }
 }

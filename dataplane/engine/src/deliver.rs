@@ -167,7 +167,7 @@ impl Engine {
         exit.address(&mut frame);
         match frame.meta.gso {
             Some(gso) if !takes(exit.caps, gso.kind) => self.split(pools, frame, parsed, gso, exit, out),
-            _ => self.finish(pools, frame, parsed.tos, |_| *parsed, exit, out),
+            _ => self.finish(pools, frame, parsed, exit, out),
         }
     }
 
@@ -200,22 +200,13 @@ impl Engine {
             (meta.checksum, meta.gso) = (Checksum::Good, None);
             let mut segment = *parsed;
             segment.end = len as u32;
-            self.finish(pools, Frame { buf, meta }, segment.tos, |_| segment, exit, out);
+            self.finish(pools, Frame { buf, meta }, &segment, exit, out);
         }
         self.end_of_split(pools, frame, made, trouble);
     }
 
-    /// Does what the exit's port does not do itself, and sends. `parsed` says what the frame is, should that matter.
-    #[inline(always)]
-    pub(crate) fn finish<E: Egress>(
-        &mut self,
-        pools: &mut Pools,
-        mut frame: Frame,
-        tos: u8,
-        parsed: impl Fn(&Frame) -> Parsed,
-        exit: Exit<'_>,
-        out: &mut E,
-    ) {
+    /// Does what the exit's port does not do itself, and sends.
+    fn finish<E: Egress>(&mut self, pools: &mut Pools, mut frame: Frame, parsed: &Parsed, exit: Exit<'_>, out: &mut E) {
         if let Checksum::Partial { start, offset } = frame.meta.checksum
             && !exit.caps.checksum
         {
@@ -223,7 +214,7 @@ impl Engine {
                 return self.drop_frame(pools, frame, DropReason::TransportTruncated);
             }
             // What was completed in the payload says nothing about the packet's own sum.
-            frame.meta.checksum = if parsed(&frame).is_partial(frame.meta.checksum) {
+            frame.meta.checksum = if parsed.is_partial(frame.meta.checksum) {
                 Checksum::Good
             } else {
                 Checksum::Unverified
@@ -231,7 +222,7 @@ impl Engine {
         }
         if let Front::Tunnel(template, source_port) = exit.front {
             // An unverified sum may be wrong; a right outer checksum around it takes the long way.
-            let complete = (template.sums() && frame.meta.checksum == Checksum::Good).then(|| parsed(&frame));
+            let complete = (frame.meta.checksum == Checksum::Good).then_some(parsed);
             let overhead = template.overhead();
             if frame.buf.push(overhead).is_none() {
                 return self.drop_frame(pools, frame, DropReason::NoHeadroom);
@@ -239,7 +230,7 @@ impl Engine {
             self.counters.pushed.add(1, overhead as u64);
             self.outer_ip_id = self.outer_ip_id.wrapping_add(1);
             let bytes = frame.buf.bytes_mut();
-            if let Err(reason) = template.write(bytes, source_port, self.outer_ip_id, tos, complete.as_ref()) {
+            if let Err(reason) = template.write(bytes, source_port, self.outer_ip_id, parsed.tos, complete) {
                 return self.drop_frame(pools, frame, reason);
             }
             frame.meta.checksum = Checksum::Good;

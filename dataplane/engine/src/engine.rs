@@ -2,13 +2,13 @@
 
 use crate::cache::FlowCache;
 use crate::classify::{Classified, Item};
-use crate::fast::{Peers, Sights};
+use crate::fast::{Fast, Peers, Sights};
 use crate::held::Held;
 use crate::merge::{Merge, look_ahead};
 use crate::{Burst, Counters, Egress, Frame, Shared};
 use arrayvec::ArrayVec;
 use foldhash::quality::RandomState;
-use sluice_mem::Pools;
+use sluice_mem::{Pools, Processor};
 use sluice_snapshot::Snapshot;
 use sluice_wire::{BURST, DropReason, FlowWords};
 use std::hash::{BuildHasher, Hash, Hasher};
@@ -31,6 +31,8 @@ pub struct Engine {
     pub(crate) held: Held,
     pub(crate) merge: Merge,
     pub(crate) peers: Peers,
+    /// The fast path is compiled for this one.
+    pub(crate) processor: Processor,
     /// Everything takes the general path: for tests that compare the two.
     #[cfg(test)]
     pub(crate) general_only: bool,
@@ -81,6 +83,7 @@ impl Engine {
             held: Held::default(),
             merge: Merge::default(),
             peers: Peers::default(),
+            processor: Processor::detect(),
             sights: Sights::default(),
             #[cfg(test)]
             general_only: false,
@@ -111,7 +114,15 @@ impl Engine {
         let mut rest = Burst::new();
         // Plain packets of known flows go the fast way, unless sizes must be asked for path by path.
         if !cx.narrowed && self.may_be_fast() {
-            self.fast(cx, pools, rx, &mut rest, out);
+            let rest = &mut rest;
+            self.processor.run(Fast {
+                engine: self,
+                cx,
+                pools,
+                rx,
+                rest,
+                out,
+            });
         } else {
             self.counters.receive_all(rx);
             core::mem::swap(rx, &mut rest);
@@ -133,6 +144,7 @@ impl Engine {
     }
 
     /// The way of all that the fast path leaves, and the definition of what that one does.
+    #[inline(never)]
     fn general<E: Egress>(&mut self, cx: Context<'_>, pools: &mut Pools, rx: &mut Burst, out: &mut E) {
         #[cfg(test)]
         {

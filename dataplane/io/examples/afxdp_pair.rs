@@ -83,6 +83,7 @@ fn round(n: u32, names: [&str; 2], steering: [&mut Steering; 2], mode: Mode, chu
             interface: (*name).into(),
             queues: (0..queue_count(name)?).collect(),
             ring_size: RING,
+            copy_ring_size: RING,
             port: PortSlot(1),
             multi_buffer: true,
         };

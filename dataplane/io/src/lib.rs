@@ -11,6 +11,7 @@ pub mod pcap;
 pub mod ready;
 pub mod reassembled;
 pub mod tap;
+pub mod thread;
 pub mod xdp;
 
 mod port;

@@ -78,6 +78,8 @@ pub struct Recycled {
     pub returned: u32,
     /// Frames given to the device to receive into.
     pub supplied: u32,
+    /// Frames that were accepted wait for another call of this: the device took no more, and nothing will say when it does.
+    pub unsent: bool,
 }
 
 /// What frames a device takes in [`PacketIo::transmit`].

@@ -174,6 +174,7 @@ impl Buf {
     }
 
     /// The next segment of the chain, if there is one.
+    #[inline]
     pub fn next(&self) -> Option<&Buf> {
         if !self.linked {
             return None;
@@ -184,7 +185,13 @@ impl Buf {
     }
 
     /// Bytes of all segments together.
+    #[inline(always)]
     pub fn total_len(&self) -> usize {
+        // Most have one.
+        if self.linked { self.chain_len() } else { self.len() }
+    }
+
+    fn chain_len(&self) -> usize {
         let mut sum = self.len();
         let mut at = self;
         while let Some(next) = at.next() {

@@ -1,8 +1,9 @@
 //! Decides where frames' bytes live and who owns them: buffers, pools over a shared depot; and what memory other processes can be
-//! handed. It never knows a packet format.
+//! handed; and which of its instructions a processor is asked for. It never knows a packet format.
 
 mod buf;
 mod pool;
+mod processor;
 mod shared;
 mod table;
 #[cfg(test)]
@@ -10,6 +11,7 @@ mod tests;
 
 pub use buf::Buf;
 pub use pool::{HEADROOM, LARGE_CHUNK, Memory, MemoryError, Pool, Pools};
+pub use processor::{Processor, Work};
 pub use shared::{SharedError, SharedWords};
 pub use table::Table;
 

@@ -9,6 +9,8 @@ use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 pub struct Table<T: Copy> {
     base: NonNull<T>,
     len: usize,
+    /// The largest power of two that is not above `len`, less one.
+    mask: usize,
     layout: Layout,
 }
 
@@ -42,7 +44,28 @@ impl<T: Copy> Table<T> {
             // SAFETY: `len` values fit into the layout, which is aligned for them.
             unsafe { base.add(n).write(value) };
         }
-        Self { base, len, layout }
+        let mask = (1 << len.ilog2()) - 1;
+        Self {
+            base,
+            len,
+            mask,
+            layout,
+        }
+    }
+
+    /// The value at `n`, counted round and round in a table whose length is a power of two; in any other, in its first ones that are.
+    /// There is no bound that one could miss, so none is checked.
+    #[inline(always)]
+    pub fn round(&self, n: usize) -> &T {
+        // SAFETY: `mask` is below `len` and never changes, so what it masks is the number of a value.
+        unsafe { self.base.add(n & self.mask).as_ref() }
+    }
+
+    /// The same, to write.
+    #[inline(always)]
+    pub fn round_mut(&mut self, n: usize) -> &mut T {
+        // SAFETY: as in `round`, and `self` is borrowed exclusively.
+        unsafe { self.base.add(n & self.mask).as_mut() }
     }
 }
 
@@ -68,5 +91,29 @@ impl<T: Copy> Drop for Table<T> {
     fn drop(&mut self) {
         // SAFETY: allocated with this layout in `new`; the values need no drop.
         unsafe { dealloc(self.base.as_ptr().cast(), self.layout) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counting_round_and_round_stays_inside() {
+        for len in 1..40usize {
+            let mut table = Table::new(len, 0usize);
+            for n in 0..len {
+                table[n] = n;
+            }
+            let round = if len.is_power_of_two() {
+                len
+            } else {
+                len.next_power_of_two() / 2
+            };
+            for n in (0..200).chain([usize::MAX - 1, usize::MAX]) {
+                assert_eq!(*table.round(n), n % round, "{n} of {len}");
+                assert_eq!(*table.round_mut(n), n % round, "{n} of {len}");
+            }
+        }
     }
 }

@@ -23,6 +23,9 @@ pub struct Identities {
     last_used: Arc<Vec<u64>>,
     update: u64,
     addrs: Arc<HashMap<Addr, Identity>>,
+    /// Pods, sorted, with their identities, and the namespaces that they were seen in.
+    known: Arc<[(Arc<Pod>, u32)]>,
+    namespaces: Vec<Arc<Namespace>>,
 }
 
 /// Content by number and number by content. Contents that no pod has any more stay until their number is needed.
@@ -42,33 +45,30 @@ impl Identities {
         for namespace in &model.namespaces {
             namespaces.entry(&namespace.name).or_insert(namespace);
         }
-        let mut pods: Vec<&Pod> = model
-            .pods
-            .iter()
-            .map(Arc::as_ref)
-            .filter(|pod| !pod.host_network)
-            .collect();
-        pods.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+        let mut pods: Vec<&Arc<Pod>> = model.pods.iter().filter(|pod| !pod.host_network).collect();
+        pods.sort_by(|a, b| name(a).cmp(&name(b)));
 
         let mut table = Arc::clone(&self.table);
         let mut last_used = self.last_used.to_vec();
-        let views: Vec<View<'_>> = pods
-            .iter()
-            .map(|pod| View::of(pod, namespaces.get(pod.namespace.as_str()).copied()))
-            .collect();
+        let mut ids = self.unchanged(&pods, &model.namespaces);
         // Known content first, so that no number still in use is taken for a resting one.
-        for view in &views {
-            if let Some(&id) = table.index.get(view) {
-                last_used[id as usize] = update;
+        for (id, pod) in ids.iter_mut().zip(&pods) {
+            *id = id.or_else(|| table.index.get(&view(pod, &namespaces)).copied());
+            if let Some(id) = id {
+                last_used[*id as usize] = update;
             }
         }
         let mut rested: Option<Vec<u32>> = None;
-        let ids: Vec<u32> = views
-            .iter()
-            .map(|view| {
-                table.index.get(view).copied().unwrap_or_else(|| {
+        let ids: Vec<u32> = ids
+            .into_iter()
+            .zip(&pods)
+            .map(|(id, pod)| {
+                let content = id.is_none().then(|| view(pod, &namespaces));
+                // One before it may have had the same.
+                let id = id.or_else(|| table.index.get(content.as_ref()?).copied());
+                id.unwrap_or_else(|| {
                     let free = rested.get_or_insert_with(|| rested_ids(&last_used, update)).pop();
-                    let id = Arc::make_mut(&mut table).assign(free, view.to_content());
+                    let id = Arc::make_mut(&mut table).assign(free, view(pod, &namespaces).to_content());
                     last_used.resize(last_used.len().max(id as usize + 1), 0);
                     last_used[id as usize] = update;
                     id
@@ -81,8 +81,39 @@ impl Identities {
             table,
             last_used: Arc::new(last_used),
             update,
-            addrs: Arc::new(addrs),
+            addrs: if *self.addrs == addrs {
+                self.addrs.clone()
+            } else {
+                Arc::new(addrs)
+            },
+            known: pods.into_iter().cloned().zip(ids).collect(),
+            namespaces: model.namespaces.clone(),
         }
+    }
+
+    /// Identities of those of the sorted pods that are the very ones of the generation before, in the same namespaces.
+    fn unchanged(&self, pods: &[&Arc<Pod>], namespaces: &[Arc<Namespace>]) -> Vec<Option<u32>> {
+        let pairs = self.namespaces.iter().zip(namespaces);
+        let same = self.namespaces.len() == namespaces.len() && pairs.into_iter().all(|(a, b)| Arc::ptr_eq(a, b));
+        if !same {
+            return vec![None; pods.len()];
+        }
+        let mut before = self.known.iter().peekable();
+        let find = |pod: &&Arc<Pod>| {
+            loop {
+                let (other, id) = before.peek()?;
+                if Arc::ptr_eq(other, pod) {
+                    let id = *id;
+                    before.next();
+                    return Some(id);
+                }
+                if name(other) >= name(pod) {
+                    return None;
+                }
+                before.next();
+            }
+        };
+        pods.iter().map(find).collect()
     }
 
     /// The identity behind an address; `None` for nodes, host-network pods and everything outside the cluster.
@@ -96,9 +127,9 @@ impl Identities {
         self.table.contents.get(identity.0 as usize).map(Arc::as_ref)
     }
 
-    /// Every pod address with its identity, in no particular order.
-    pub fn addresses(&self) -> impl ExactSizeIterator<Item = (Addr, Identity)> + '_ {
-        self.addrs.iter().map(|(&addr, &identity)| (addr, identity))
+    /// Every pod address with its identity. Shared with the generation before if nothing about it changed.
+    pub fn addresses(&self) -> &Arc<HashMap<Addr, Identity>> {
+        &self.addrs
     }
 
     pub(crate) fn table(&self) -> &Arc<Table> {
@@ -132,6 +163,14 @@ impl Table {
     }
 }
 
+fn view<'a>(pod: &'a Pod, namespaces: &HashMap<&str, &'a Arc<Namespace>>) -> View<'a> {
+    View::of(pod, namespaces.get(pod.namespace.as_str()).copied())
+}
+
+fn name(pod: &Pod) -> (&str, &str) {
+    (&pod.namespace, &pod.name)
+}
+
 /// Numbers that may be given out again, the longest unused last.
 fn rested_ids(last_used: &[u64], update: u64) -> Vec<u32> {
     let mut rested: Vec<u32> = (0u32..)
@@ -144,7 +183,7 @@ fn rested_ids(last_used: &[u64], update: u64) -> Vec<u32> {
 }
 
 /// Gives each address to the first of the sorted pods that claims it. Who builds the model decides better, as it knows more.
-fn claim_addresses(pods: &[&Pod], ids: &[u32]) -> HashMap<Addr, Identity> {
+fn claim_addresses(pods: &[&Arc<Pod>], ids: &[u32]) -> HashMap<Addr, Identity> {
     let mut owners = HashMap::with_capacity(pods.len());
     for (pod, id) in pods.iter().zip(ids) {
         for &addr in &pod.addrs {

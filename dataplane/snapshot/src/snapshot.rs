@@ -12,7 +12,7 @@ pub struct Policies {
     /// Compiled policy by port slot; `None` where nothing isolates the pod.
     pub pods: HashMap<PortSlot, Arc<PodPolicy>>,
     /// Identity of every pod address of the cluster.
-    pub identities: HashMap<Addr, Identity>,
+    pub identities: Arc<HashMap<Addr, Identity>>,
 }
 
 /// The parts a generation is made of. Unchanged parts are shared with the generation before.
@@ -153,6 +153,9 @@ impl Snapshot {
                 self.stamps.touch(dep::service(slot), self.generation);
             }
         }
+        if new.shares_doors(&old.services) {
+            return changed;
+        }
         for (frontend, _) in new.frontends().chain(old.services.frontends()) {
             if new.frontend_slot(frontend) != old.services.frontend_slot(frontend) {
                 changed = true;
@@ -179,6 +182,9 @@ impl Snapshot {
                 changed = true;
                 self.stamps.touch(dep::policy(*slot), self.generation);
             }
+        }
+        if Arc::ptr_eq(&new.identities, &old.policies.identities) {
+            return changed;
         }
         for addr in new.identities.keys().chain(old.policies.identities.keys()) {
             if new.identities.get(addr) != old.policies.identities.get(addr) {

@@ -2,6 +2,7 @@
 
 use sluice_lb::ServiceSlot;
 use sluice_wire::{Addr, DepId, Generation, PortSlot, stable_hash};
+use std::sync::Arc;
 
 use crate::Prefix;
 
@@ -24,35 +25,40 @@ pub mod dep {
     const NODE_PORT_AT: u32 = ROUTE_AT + ROUTES;
     const ENDPOINT_AT: u32 = NODE_PORT_AT + NODE_PORTS;
     pub(super) const COUNT: usize = (ENDPOINT_AT + ENDPOINTS) as usize;
+    const _: () = assert!(COUNT <= 1 << 16, "an id is a number of 16 bits");
 
     /// A service's endpoints, scheduler or flags.
     pub fn service(slot: ServiceSlot) -> DepId {
-        DepId(SERVICE_AT + slot.0 % SERVICES)
+        id(SERVICE_AT + slot.0 % SERVICES)
     }
 
     /// The policy of the pod at this port.
     pub fn policy(slot: PortSlot) -> DepId {
-        DepId(POLICY_AT + u32::from(slot.0) % POLICIES)
+        id(POLICY_AT + u32::from(slot.0) % POLICIES)
     }
 
     /// Who has this address: pod, identity, service.
     pub fn address(addr: Addr) -> DepId {
-        DepId(ADDRESS_AT + bucket(addr, 0, ADDRESSES))
+        id(ADDRESS_AT + bucket(addr, 0, ADDRESSES))
     }
 
     /// The route of this prefix.
     pub fn route(prefix: &Prefix) -> DepId {
-        DepId(ROUTE_AT + bucket(prefix.base(), u64::from(prefix.bits()), ROUTES))
+        id(ROUTE_AT + bucket(prefix.base(), u64::from(prefix.bits()), ROUTES))
     }
 
     /// The service behind this node port.
     pub fn node_port(port: u16) -> DepId {
-        DepId(NODE_PORT_AT + u32::from(port) % NODE_PORTS)
+        id(NODE_PORT_AT + u32::from(port) % NODE_PORTS)
     }
 
     /// Whether this address is an endpoint, at whichever port.
     pub fn endpoint(addr: Addr) -> DepId {
-        DepId(ENDPOINT_AT + bucket(addr, 0, ENDPOINTS))
+        id(ENDPOINT_AT + bucket(addr, 0, ENDPOINTS))
+    }
+
+    const fn id(at: u32) -> DepId {
+        DepId(at as u16)
     }
 
     fn bucket(addr: Addr, salt: u64, buckets: u32) -> u32 {
@@ -62,7 +68,7 @@ pub mod dep {
 }
 
 /// What one decision depended on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Deps {
     ids: [DepId; Self::MAX],
     len: u8,
@@ -107,24 +113,29 @@ impl Deps {
     }
 }
 
+/// Stamps of one page: what a change does not touch is shared with the generation before.
+const PAGE: usize = 512;
+
 /// The generation in which each dependency last changed.
 #[derive(Clone, Debug)]
 pub struct Stamps {
-    changed_in: Vec<Generation>,
+    pages: Vec<Arc<[Generation; PAGE]>>,
     all: Generation,
 }
 
 impl Stamps {
     pub(crate) fn new(generation: Generation) -> Self {
+        let never = Arc::new([Generation(0); PAGE]);
         Self {
-            changed_in: vec![Generation(0); dep::COUNT],
+            pages: vec![never; dep::COUNT.div_ceil(PAGE)],
             all: generation,
         }
     }
 
     pub(crate) fn touch(&mut self, id: DepId, generation: Generation) {
-        if let Some(stamp) = self.changed_in.get_mut(id.0 as usize) {
-            *stamp = generation;
+        let (page, at) = place(id);
+        if let Some(page) = self.pages.get_mut(page) {
+            Arc::make_mut(page)[at] = generation;
         }
     }
 
@@ -132,14 +143,53 @@ impl Stamps {
         self.all = generation;
     }
 
-    /// Whether nothing that this decision of generation `since` depended on has changed after it.
-    #[inline]
-    pub fn unchanged(&self, deps: &Deps, since: Generation) -> bool {
-        self.all <= since
-            && !deps.overflowed
-            && deps
-                .ids()
-                .iter()
-                .all(|id| self.changed_in.get(id.0 as usize).is_some_and(|at| *at <= since))
+    /// The generation in which anything of this last changed; the largest there can be where that is not known.
+    pub fn latest(&self, deps: &Deps) -> Generation {
+        if deps.overflowed {
+            return UNKNOWN;
+        }
+        let stamp = |id: &DepId| {
+            let (page, at) = place(*id);
+            self.pages.get(page).map_or(UNKNOWN, |page| page[at])
+        };
+        deps.ids().iter().map(stamp).fold(self.all, Generation::max)
+    }
+}
+
+const UNKNOWN: Generation = Generation(u64::MAX);
+
+fn place(id: DepId) -> (usize, usize) {
+    let at = usize::from(id.0);
+    (at / PAGE, at % PAGE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Each generation as it is, whatever its successors changed, beside a plain list.
+        #[test]
+        fn shared_pages_are_as_good_as_copies(changes in vec(vec(0..dep::COUNT as u16, 0..5), 1..20)) {
+            let mut plain = vec![Generation(0); dep::COUNT];
+            let mut all = vec![(Stamps::new(Generation(0)), plain.clone())];
+            for (n, ids) in changes.iter().enumerate() {
+                let (mut stamps, generation) = (all[n].0.clone(), Generation(n as u64 + 1));
+                for id in ids {
+                    stamps.touch(DepId(*id), generation);
+                    plain[usize::from(*id)] = generation;
+                }
+                all.push((stamps, plain.clone()));
+            }
+            for (stamps, plain) in &all {
+                for id in changes.iter().flatten() {
+                    let mut deps = Deps::default();
+                    deps.add(DepId(*id));
+                    prop_assert_eq!(stamps.latest(&deps), plain[usize::from(*id)]);
+                }
+            }
+        }
     }
 }

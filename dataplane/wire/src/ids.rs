@@ -45,7 +45,7 @@ pub struct Generation(pub u64);
 pub struct Identity(pub u32);
 
 /// One thing a decision depended on (a service, a pod's policy, a bucket of addresses, a route): index into the
-/// snapshot's `changed_in` table.
+/// snapshot's stamps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(transparent)]
-pub struct DepId(pub u32);
+pub struct DepId(pub u16);

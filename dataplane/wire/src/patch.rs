@@ -11,14 +11,14 @@ pub struct Patch {
     addresses: [u8; 32],
     /// Source and destination port.
     ports: [u8; 4],
-    /// What sums over the addresses take: the IPv4 header's and a pseudo-header's.
+    /// What sums over the addresses take: the IPv4 header's and a pseudo-header's. Words are as the machine reads them.
     header: Sum,
     /// What the transport's takes, ports included.
     transport: Sum,
 }
 
 /// What a checksum takes when a TTL above it goes down by one: the field `ttl << 8 | protocol` loses 0x100 (RFC 1624).
-const HOP: Sum = Sum::of(0xfeff);
+const HOP: u16 = 0xfeffu16.to_be();
 
 impl Patch {
     /// What no packet needs.
@@ -59,8 +59,8 @@ impl Patch {
         Self {
             addresses,
             ports: [a, b, c, d],
-            header,
-            transport,
+            header: as_read(header),
+            transport: as_read(transport),
         }
     }
 
@@ -92,28 +92,46 @@ impl Patch {
     /// False when `frame` is not the one that was parsed.
     #[inline(always)]
     pub fn apply(&self, frame: &mut [u8], p: &Plain, partial: bool, hop: bool) -> bool {
-        let Some(packet) = frame.get_mut(ETH_LEN..) else {
-            return false;
-        };
         let udp = p.words.is_udp();
-        let l4 = if p.words.is_v6() {
-            let Some(header) = packet.first_chunk_mut::<48>() else {
-                return false;
-            };
-            self.v6(header, hop);
-            40
-        } else {
-            let Some(header) = packet.first_chunk_mut::<28>() else {
-                return false;
-            };
-            self.v4(header, hop);
-            20
-        };
-        let at = l4 + if udp { 6 } else { 16 };
-        let Some(check) = packet.get_mut(at..).and_then(|rest| rest.first_chunk_mut::<2>()) else {
+        // As far as the transport's checksum, which is the last of what changes: so one look at the length is enough.
+        match (p.words.is_v6(), udp) {
+            (false, true) => self.v4::<{ ETH_LEN + 20 + 8 }>(frame, udp, partial, hop),
+            (false, false) => self.v4::<{ ETH_LEN + 20 + 18 }>(frame, udp, partial, hop),
+            (true, true) => self.v6::<{ ETH_LEN + 40 + 8 }>(frame, udp, partial, hop),
+            (true, false) => self.v6::<{ ETH_LEN + 40 + 18 }>(frame, udp, partial, hop),
+        }
+    }
+
+    #[inline(always)]
+    fn v4<const N: usize>(&self, frame: &mut [u8], udp: bool, partial: bool, hop: bool) -> bool {
+        let Some(head) = frame.first_chunk_mut::<N>() else {
             return false;
         };
-        let held = u16::from_be_bytes(*check);
+        head[22] = head[22].wrapping_sub(u8::from(hop));
+        let sum = Sum::of(!ne16(head, 24)) + self.header + Sum::of(HOP * u16::from(hop));
+        head[24..26].copy_from_slice(&sum.checksum().to_ne_bytes());
+        head[26..34].copy_from_slice(&self.addresses[..8]);
+        head[34..38].copy_from_slice(&self.ports);
+        self.transport(head, udp, partial);
+        true
+    }
+
+    #[inline(always)]
+    fn v6<const N: usize>(&self, frame: &mut [u8], udp: bool, partial: bool, hop: bool) -> bool {
+        let Some(head) = frame.first_chunk_mut::<N>() else {
+            return false;
+        };
+        head[21] = head[21].wrapping_sub(u8::from(hop));
+        head[22..54].copy_from_slice(&self.addresses);
+        head[54..58].copy_from_slice(&self.ports);
+        self.transport(head, udp, partial);
+        true
+    }
+
+    /// The transport's checksum, at the end of `head`.
+    #[inline(always)]
+    fn transport<const N: usize>(&self, head: &mut [u8; N], udp: bool, partial: bool) {
+        let held = ne16(head, N - 2);
         let sum = Sum::of(!held) + self.transport;
         let new = if partial {
             (Sum::of(held) + self.header).folded()
@@ -125,31 +143,16 @@ impl Patch {
         } else {
             sum.udp_checksum()
         };
-        *check = new.to_be_bytes();
-        true
-    }
-
-    /// Writes an IPv4 header and the ports.
-    #[inline(always)]
-    fn v4(&self, packet: &mut [u8; 28], hop: bool) {
-        packet[8] = packet[8].wrapping_sub(u8::from(hop));
-        let held = Sum::of(!be16(packet, 10)) + self.header;
-        let sum = held + if hop { HOP } else { Sum::ZERO };
-        packet[10..12].copy_from_slice(&sum.checksum().to_be_bytes());
-        packet[12..20].copy_from_slice(&self.addresses[..8]);
-        packet[20..24].copy_from_slice(&self.ports);
-    }
-
-    /// The same of an IPv6 header.
-    #[inline(always)]
-    fn v6(&self, packet: &mut [u8; 48], hop: bool) {
-        packet[7] = packet[7].wrapping_sub(u8::from(hop));
-        packet[8..40].copy_from_slice(&self.addresses);
-        packet[40..44].copy_from_slice(&self.ports);
+        head[N - 2..].copy_from_slice(&new.to_ne_bytes());
     }
 }
 
+/// A sum of words as the machine reads them from the wire, in whatever order: byte order does not matter until the end (RFC 1071 section 2 B).
+const fn as_read(sum: Sum) -> Sum {
+    Sum::of(sum.folded().to_be())
+}
+
 #[inline(always)]
-fn be16<const N: usize>(bytes: &[u8; N], at: usize) -> u16 {
-    u16::from_be_bytes([bytes[at], bytes[at + 1]])
+fn ne16<const N: usize>(bytes: &[u8; N], at: usize) -> u16 {
+    u16::from_ne_bytes([bytes[at], bytes[at + 1]])
 }

@@ -22,7 +22,7 @@ const fn goal(probe: Probe, figure: &'static str, peers: &'static str, ratio: f6
     }
 }
 
-const GOALS: [Goal; 12] = [
+const GOALS: [Goal; 13] = [
     goal(Probe::TcpNode, "throughput", "bridge", 1.0),
     goal(Probe::TcpService, "throughput", "kernel-", 1.1),
     goal(Probe::Latency, "p50", "kernel-", 1.2),
@@ -35,6 +35,7 @@ const GOALS: [Goal; 12] = [
     goal(Probe::Udp10k, "cpu", "kernel-", 0.5),
     goal(Probe::Udp1m, "cpu", "kernel-", 0.25),
     goal(Probe::UdpNodePort, "rate", "kernel-", 1.5),
+    goal(Probe::UdpNodePort, "core", "forwarder", 1.0 / 0.85),
 ];
 
 /// The goal for a figure beside a peer, if there is one.
@@ -57,7 +58,7 @@ mod tests {
             assert!(figures.iter().any(|figure| figure.name == goal.figure), "{goal:?}");
             let others = peers::known(Receiving::Threaded, Receiving::Threaded);
             let others = others.iter().filter(|peer| peer.name().starts_with(goal.peers));
-            let carry: Vec<bool> = others.map(|peer| peer.carries(goal.probe.way())).collect();
+            let carry: Vec<bool> = others.map(|peer| peer.carries(goal.probe)).collect();
             assert!(!carry.is_empty() && carry.iter().all(|carries| *carries), "{goal:?}");
             assert_eq!(
                 of(goal.probe, goal.figure, "sluice"),

@@ -1,5 +1,7 @@
-//! What the whole machine's processors did, softirqs included, and how much of it others did. It never asks who the others are.
+//! What processors did, the whole machine's or one of them, softirqs included; and how much of it other programs did. It never subtracts
+//! what others did: who they worked for nobody knows, so it is told beside the figure.
 
+use crate::cpus;
 use anyhow::{Context, Result};
 use nix::unistd::{Pid, SysconfVar, sysconf};
 use std::collections::{HashMap, HashSet};
@@ -15,7 +17,7 @@ const LEAST: f64 = 0.01;
 /// Between two moments.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Load {
-    /// Processor seconds that were not idle.
+    /// Processor seconds that were not idle, whoever had them; a tick at least.
     pub(super) busy: f64,
     /// Processor seconds of programs that are not this one's, of [`Self::wall`] times the processors.
     pub(super) others: f64,
@@ -39,15 +41,9 @@ impl Load {
         })
     }
 
-    /// Processor seconds that were for us: all but those of other programs, and a tick at least.
-    pub(super) fn ours(&self) -> f64 {
-        (self.busy - self.others).max(LEAST)
-    }
-
     /// How much of the machine others had, from 0 to 1.
     pub(super) fn share_of_others(&self) -> f64 {
-        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-        self.others / (self.wall * cpus as f64)
+        self.others / (self.wall * cpus::count() as f64)
     }
 }
 
@@ -57,11 +53,51 @@ impl Moment {
         let tick = sysconf(SysconfVar::CLK_TCK)?.context("ticks have no length")? as f64;
         let seconds = |before: u64, now: u64| now.saturating_sub(before) as f64 / tick;
         Ok(Load {
-            busy: seconds(self.busy, now.busy),
+            busy: seconds(self.busy, now.busy).max(LEAST),
             others: seconds(self.others, now.others),
             wall: (now.at - self.at).as_secs_f64(),
         })
     }
+}
+
+/// A moment of one processor.
+pub(super) struct Core {
+    cpu: usize,
+    away: u64,
+    at: Instant,
+}
+
+impl Core {
+    pub(super) fn now(cpu: usize) -> Result<Self> {
+        let stat = fs::read_to_string("/proc/stat").context("cannot read /proc/stat")?;
+        Ok(Self {
+            cpu,
+            away: away(&stat, cpu)?,
+            at: Instant::now(),
+        })
+    }
+
+    /// Seconds that the processor has been busy since. What is not busy the kernel knows exactly, while what is it samples.
+    pub(super) fn busy_since(&self) -> Result<f64> {
+        let now = Self::now(self.cpu)?;
+        let tick = sysconf(SysconfVar::CLK_TCK)?.context("ticks have no length")? as f64;
+        let away = now.away.saturating_sub(self.away) as f64 / tick;
+        Ok(((now.at - self.at).as_secs_f64() - away).max(0.0))
+    }
+}
+
+/// Ticks in which this processor was idle, waited or was stolen.
+fn away(stat: &str, cpu: usize) -> Result<u64> {
+    let line = stat.lines().find_map(|line| line.strip_prefix(&format!("cpu{cpu} ")));
+    let fields: Vec<u64> = line
+        .unwrap_or_default()
+        .split_ascii_whitespace()
+        .filter_map(|field| field.parse().ok())
+        .collect();
+    let [_, _, _, idle, waiting, _, _, stolen, ..] = fields[..] else {
+        anyhow::bail!("/proc/stat has no line of processor {cpu}")
+    };
+    Ok(idle + waiting + stolen)
 }
 
 /// Ticks of all processors in which they did something: user, nice, system, irq, softirq; neither idle, waiting nor stolen
@@ -150,13 +186,35 @@ mod tests {
     }
 
     #[test]
-    fn others_are_no_cost_of_ours() {
-        let load = |others| Load {
+    fn a_share_is_of_all_processors() {
+        let load = Load {
             busy: 1.5,
-            others,
+            others: 0.5 * cpus::count() as f64,
             wall: 1.0,
         };
-        assert_eq!((load(0.5).ours(), load(7.0).ours()), (1.0, LEAST));
+        assert_eq!(load.share_of_others(), 0.5);
+    }
+
+    #[test]
+    fn a_core_is_away_while_it_is_idle_waits_or_is_stolen() {
+        let stat = "cpu  1 1 1 1 1 1 1 1 0 0\ncpu0 1 2 3 4 5 6 7 8 0 0\ncpu10 1 2 3 40 50 6 7 80 0 0\n";
+        assert_eq!((away(stat, 0).unwrap(), away(stat, 10).unwrap()), (17, 170));
+        assert!(away(stat, 1).is_err());
+    }
+
+    #[test]
+    fn what_a_core_does_is_seen() {
+        let began = Core::now(0).unwrap();
+        assert!(
+            (0.0..=0.02).contains(&began.busy_since().unwrap()),
+            "nothing was done yet"
+        );
+        crate::cpus::pin(0).unwrap();
+        let used = crate::measure::time::cpu_ns();
+        while crate::measure::time::cpu_ns() < used + 100_000_000 {
+            std::hint::spin_loop();
+        }
+        assert!(began.busy_since().unwrap() >= 0.05);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `sluice-perf compare`: Sluice beside others in the same topology under the same traffic. Decides whose turn it is: all of them take
 //! turns in shuffled order, so that a machine that changes its speed does so for all alike. It never measures two at once.
 
+mod apart;
 mod awake;
 mod goals;
 mod load;
@@ -10,6 +11,7 @@ mod peers;
 mod probe;
 mod results;
 mod scene;
+mod settings;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -19,13 +21,15 @@ pub(crate) use options::Options;
 
 use crate::report::{Machine, Progress, files, summary};
 use anyhow::{Context, Result, ensure};
+use clap::ValueEnum;
 use options::Plan;
 use peers::{Peer, Site};
 use probe::Probe;
-use results::{Results, Series};
+use results::{About, Results, Series};
 use scene::{Scene, Size, Way};
 use std::io::IsTerminal;
 use std::time::Duration;
+use traffic::Kinds;
 
 /// Share of the slowest peer's rate at which costs are compared.
 const SHARE: f64 = 0.7;
@@ -35,29 +39,28 @@ pub(crate) fn command(options: &Options) -> Result<()> {
     let (peers, probes, sizes) = (options.chosen()?, options.probes(), options.sizes());
     let plan = options.plan();
     for probe in &probes {
-        let carried = peers.iter().any(|peer| peer.carries(probe.way()));
+        let carried = peers.iter().any(|peer| peer.carries(*probe));
         ensure!(carried, "--probes {}: none of the peers does that", probe.name());
     }
     let scenes = scenes(&sizes, &probes);
     let steps = scenes.iter().map(|(_, probes)| {
         let turns = peers
             .iter()
-            .flat_map(|peer| probes.iter().filter(|p| peer.carries(p.way())));
+            .flat_map(|peer| probes.iter().filter(|p| peer.carries(**p)));
         peers.len() + turns.count() * plan.rounds as usize
     });
     let mut progress = Progress::new(steps.sum());
     let mut series = Vec::new();
+    let abouts = peers.iter().map(|peer| About::new(peer.name(), peer.about()));
+    let mut abouts: Vec<About> = abouts.collect();
     for (scene, probes) in &scenes {
-        series.extend(measure(&peers, probes, scene, &plan, &mut progress)?);
+        series.extend(measure(&peers, &mut abouts, probes, scene, &plan, &mut progress)?);
     }
     progress.end();
     let results = Results {
         machine: Machine::this(),
         plan,
-        peers: peers
-            .iter()
-            .map(|peer| (peer.name().to_owned(), peer.about()))
-            .collect(),
+        peers: abouts,
         series,
     };
     summary::write("compare/", results.summary())?;
@@ -88,21 +91,26 @@ fn scenes(sizes: &[Size], probes: &[Probe]) -> Vec<(Scene, Vec<Probe>)> {
 /// All rounds of all probes with all peers that carry them. Everybody stays up from the first round to the last.
 fn measure(
     peers: &[Box<dyn Peer>],
+    abouts: &mut [About],
     probes: &[Probe],
     scene: &Scene,
     plan: &Plan,
     progress: &mut Progress,
 ) -> Result<Vec<Series>> {
     let mut sites: Vec<Option<Site>> = Vec::new();
-    for peer in peers {
+    for (peer, about) in peers.iter().zip(abouts) {
         progress.step(format!("{} is set up", peer.name()));
-        let wanted = probes.iter().any(|probe| peer.carries(probe.way()));
-        sites.push(wanted.then(|| ready(peer.as_ref(), scene, probes)).transpose()?);
+        let wanted = probes.iter().any(|probe| peer.carries(*probe));
+        let site = wanted.then(|| ready(peer.as_ref(), scene, probes)).transpose()?;
+        if let Some(site) = &site {
+            about.add(peer.settings(scene, site)?);
+        }
+        sites.push(site);
     }
     let mut series: Vec<Series> = Vec::new();
     let mut at = Vec::new();
     for &probe in probes {
-        for (peer, site) in peers.iter().zip(&sites).filter(|(peer, _)| peer.carries(probe.way())) {
+        for (peer, site) in peers.iter().zip(&sites).filter(|(peer, _)| peer.carries(probe)) {
             let Some(site) = site else { continue };
             at.push((probe, series.len(), site));
             series.push(Series {
@@ -152,21 +160,31 @@ fn ready(peer: &dyn Peer, scene: &Scene, probes: &[Probe]) -> Result<Site> {
     let site = peer
         .up(scene)
         .with_context(|| format!("{} cannot be set up", peer.name()))?;
-    let mut ways: Vec<Way> = probes
-        .iter()
-        .map(|probe| probe.way())
-        .filter(|way| peer.carries(*way))
-        .collect();
+    let carried = probes.iter().filter(|probe| peer.carries(**probe));
+    let mut ways: Vec<Way> = carried.map(|probe| probe.way()).collect();
     ways.sort();
     ways.dedup();
     for &way in &ways {
-        traffic::rehearse(&site.lab, way).with_context(|| format!("{} does not carry {way:?}", peer.name()))?;
+        let kinds = kinds(peer, way);
+        traffic::rehearse(&site.lab, way, kinds).with_context(|| format!("{} does not carry {way:?}", peer.name()))?;
     }
     if ways.contains(&Way::Service) {
         let translated = peer.translated(&site)?;
         ensure!(translated != Some(0), "{} has translated nothing", peer.name());
     }
     Ok(site)
+}
+
+/// All that the peer says it carries this way, measured or not.
+fn kinds(peer: &dyn Peer, way: Way) -> Kinds {
+    let carries = |datagrams: bool| {
+        let mut probes = Probe::value_variants().iter().filter(|probe| probe.way() == way);
+        probes.any(|probe| probe.flows().is_some() == datagrams && peer.carries(*probe))
+    };
+    Kinds {
+        tcp: carries(false),
+        datagrams: carries(true),
+    }
 }
 
 /// The order of a round: probes are shuffled, and peers within each, so that what is compared is close in time.

@@ -15,7 +15,7 @@ use serde::Serialize;
 /// root, two processors and the agent's release binary beside this program (cargo build --release -p sluice).
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Options {
-    /// Who is compared, by name: sluice, kernel-iptables, kernel-nftables, bridge [default: all]
+    /// Who is compared, by name: sluice, kernel-iptables, kernel-nftables, bridge, forwarder [default: all]
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     pub(super) peers: Vec<String>,
     /// One more: `SCRIPT run` forwards in the lab's namespaces; docs/performance.md says what it is told
@@ -33,7 +33,7 @@ pub(crate) struct Options {
     /// How the kernel's peers receive from the wire
     #[arg(long, value_enum, value_name = "SETTING", default_value = "threaded")]
     pub(super) kernel_uplink: Receiving,
-    /// How Sluice's nodes do; GRO has no part in it
+    /// How Sluice's nodes and the forwarder's do; GRO has no part in it
     #[arg(long, value_enum, value_name = "SETTING", default_value = "threaded")]
     pub(super) sluice_uplink: Receiving,
     /// Runs of each; with fewer than six nothing is called different [default: 7]

@@ -1,10 +1,11 @@
 //! What is measured, and in which figures. Decides whether more is better; it never decides how much is enough.
 
+use super::apart::Apart;
 use super::awake::Awake;
 use super::load::Load;
 use super::peers::Site;
-use super::scene::Way;
-use super::traffic::{Datagrams, connections, requests, stream};
+use super::scene::{Way, core};
+use super::traffic::{Datagrams, Threads, connections, requests, stream};
 use anyhow::Result;
 use clap::ValueEnum;
 use serde::Serialize;
@@ -55,6 +56,8 @@ pub(super) struct Run {
     pub(super) values: Vec<f64>,
     /// Share of the machine that other programs had meanwhile.
     pub(super) others: f64,
+    /// How many times as fast as the peer the generator of datagrams was, where there is one: where it is not faster, it was measured.
+    pub(super) generator: Option<f64>,
 }
 
 const fn more(name: &'static str, unit: &'static str) -> Figure {
@@ -76,6 +79,7 @@ const fn less(name: &'static str, unit: &'static str) -> Figure {
 const STREAM: [Figure; 2] = [more("throughput", "Gbit/s"), less("cpu", "CPU s/GB")];
 const LATENCY: [Figure; 3] = [less("p50", "us"), less("p99", "us"), less("p99.9", "us")];
 const DATAGRAMS: [Figure; 2] = [more("rate", "packets/s"), less("cpu", "CPU ns/packet")];
+const NODE_PORT: [Figure; 3] = [DATAGRAMS[0], DATAGRAMS[1], less("core", "ns/packet")];
 const CONNECTIONS: [Figure; 2] = [more("rate", "1/s"), less("cpu", "CPU us each")];
 
 impl Probe {
@@ -125,18 +129,20 @@ impl Probe {
             Self::TcpNode | Self::TcpService => &STREAM,
             Self::Latency | Self::LatencyAsleep => &LATENCY,
             Self::Connections | Self::ConnectionsNodePort => &CONNECTIONS,
-            Self::Udp1 | Self::Udp10k | Self::Udp1m | Self::UdpNodePort => &DATAGRAMS,
+            Self::Udp1 | Self::Udp10k | Self::Udp1m => &DATAGRAMS,
+            Self::UdpNodePort => &NODE_PORT,
         }
     }
 
     /// One run of this length. Of datagrams it finds the rate; what one costs comes later, see [`Self::cost`].
     pub(super) fn run(self, site: &Site, round: u32, time: Duration) -> Result<Run> {
         let began = Load::now()?;
+        let mut generator = None;
         let values = match self {
             Self::TcpNode | Self::TcpService => {
                 let stream = stream(&site.lab, self.way(), time)?;
                 let gigabits = stream.bytes as f64 * 8.0 / stream.wall.as_secs_f64() / 1e9;
-                vec![gigabits, stream.load.ours() / (stream.bytes as f64 / 1e9)]
+                vec![gigabits, stream.load.busy / (stream.bytes as f64 / 1e9)]
             }
             Self::Latency | Self::LatencyAsleep => {
                 let _awake = (self == Self::Latency).then(Awake::keep).transpose()?;
@@ -147,25 +153,41 @@ impl Probe {
             Self::Connections | Self::ConnectionsNodePort => {
                 let began = Load::now()?;
                 let (rate, count) = connections(&site.lab, self.way(), time)?;
-                vec![rate, began.since()?.ours() * 1e6 / count as f64]
+                vec![rate, began.since()?.busy * 1e6 / count as f64]
             }
             Self::Udp1 | Self::Udp10k | Self::Udp1m | Self::UdpNodePort => {
-                vec![self.datagrams(site)?.throughput(time)?]
+                let found = self.datagrams(site, Threads::anywhere())?.throughput(time)?;
+                generator = Some(found.flat_out / found.lossless);
+                vec![found.lossless]
             }
         };
-        let others = began.since()?.share_of_others();
-        Ok(Run { round, values, others })
+        Ok(Run {
+            round,
+            values,
+            others: began.since()?.share_of_others(),
+            generator,
+        })
     }
 
     /// What a packet costs at this rate, added to a run that found one.
     pub(super) fn cost(self, site: &Site, rate: f64, time: Duration, run: &mut Run) -> Result<()> {
         let began = Load::now()?;
-        run.values.push(self.datagrams(site)?.cost(rate, time)?);
+        run.values
+            .push(self.datagrams(site, Threads::anywhere())?.cost(rate, time)?);
+        if self == Self::UdpNodePort
+            && let Some(apart) = Apart::of(site)?
+        {
+            // A core for the first node, and one for all else.
+            let rate = rate / 2.0;
+            let burst = self.datagrams(site, apart.threads(rate))?.burst(rate, time, core(0))?;
+            run.values.push(burst.core_ns);
+            run.generator = run.generator.map(|lead| lead.min(burst.core_ns / burst.generator_ns));
+        }
         run.others = run.others.max(began.since()?.share_of_others());
         Ok(())
     }
 
-    fn datagrams(self, site: &Site) -> Result<Datagrams> {
-        Datagrams::open(&site.lab, self.way(), self.flows().unwrap_or(1))
+    fn datagrams(self, site: &Site, threads: Threads) -> Result<Datagrams> {
+        Datagrams::open(&site.lab, self.way(), self.flows().unwrap_or(1), threads)
     }
 }

@@ -5,10 +5,17 @@ use super::goals;
 use super::options::Plan;
 use super::probe::{Figure, Probe, Run};
 use super::scene::Size;
+use super::settings::{CONGESTION, Setting};
 use crate::report::Machine;
 use crate::report::summary::Entry;
 use crate::stats::{Spread, median_interval};
+use serde::Serialize;
 use serde_json::{Value, json};
+
+/// Others are worth a warning from this share of the machine on.
+const NOTICED: f64 = 0.02;
+/// From which lead on the generator is no limit.
+const FASTER: f64 = 1.05;
 
 /// Who is compared with everybody else.
 pub(super) const OURS: &str = "sluice";
@@ -17,9 +24,44 @@ pub(super) const OURS: &str = "sluice";
 pub(super) struct Results {
     pub(super) machine: Machine,
     pub(super) plan: Plan,
-    /// Names, and how each is set.
-    pub(super) peers: Vec<(String, String)>,
+    pub(super) peers: Vec<About>,
     pub(super) series: Vec<Series>,
+}
+
+/// Who was measured.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct About {
+    pub(super) name: String,
+    pub(super) about: String,
+    /// What is not seen in it, of all scenes.
+    pub(super) settings: Vec<Setting>,
+}
+
+impl About {
+    pub(super) fn new(name: &str, about: String) -> Self {
+        Self {
+            name: name.into(),
+            about,
+            settings: Vec::new(),
+        }
+    }
+
+    /// Settings of one more scene.
+    pub(super) fn add(&mut self, settings: Vec<Setting>) {
+        for setting in settings {
+            if !self.settings.contains(&setting) {
+                self.settings.push(setting);
+            }
+        }
+    }
+}
+
+/// A sentence about the figures as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Note {
+    pub(super) text: String,
+    /// It takes something away from what the figures say.
+    pub(super) warns: bool,
 }
 
 /// All rounds of one peer.
@@ -90,7 +132,7 @@ impl Results {
     }
 
     /// The largest share of the machine that other programs had during a run.
-    pub(super) fn others(&self) -> Spread {
+    fn others(&self) -> Spread {
         let all = self.series.iter().flat_map(|series| &series.runs);
         let nothing = Spread {
             median: 0.0,
@@ -100,27 +142,69 @@ impl Results {
         Spread::of(all.map(|run| run.others)).unwrap_or(nothing)
     }
 
+    /// How many times as fast as the fastest peer the generator was, for each kind of traffic that has one.
+    fn generator(&self) -> Vec<(Probe, f64)> {
+        let mut least: Vec<(Probe, f64)> = Vec::new();
+        for series in &self.series {
+            let leads = series.runs.iter().filter_map(|run| run.generator);
+            let Some(spread) = Spread::of(leads) else { continue };
+            match least.iter_mut().find(|(probe, _)| *probe == series.probe) {
+                Some((_, lead)) => *lead = lead.min(spread.median),
+                None => least.push((series.probe, spread.median)),
+            }
+        }
+        least
+    }
+
+    /// Whether something else than the peers was the limit.
+    pub(super) fn notes(&self) -> Vec<Note> {
+        let lead = |(probe, lead): (Probe, f64)| {
+            let warns = lead < FASTER;
+            let end = if warns { ", so figures may be its own" } else { "" };
+            let probe = probe.name();
+            let text = format!("{probe}: the generator is {lead:.2} times as fast as the fastest peer{end}");
+            Note { text, warns }
+        };
+        let mut notes: Vec<Note> = self.generator().into_iter().map(lead).collect();
+        let others = self.others();
+        if others.high > NOTICED {
+            let text = format!(
+                "the machine was busy: other programs had {:.0} % of it in the middle, {:.0} % at worst, which is in all CPU figures",
+                100.0 * others.median,
+                100.0 * others.high
+            );
+            notes.push(Note { text, warns: true });
+        }
+        notes
+    }
+
     pub(super) fn json(&self) -> Value {
         json!({
             "machine": self.machine,
             "plan": self.plan,
-            "peers": self.peers.iter().map(|(name, about)| json!({"name": name, "about": about})).collect::<Vec<_>>(),
+            "tcp_congestion_control": CONGESTION,
+            "peers": self.peers,
             "others_share": self.others(),
+            "notes": self.notes(),
             "series": self.series.iter().map(|series| self.series(series)).collect::<Vec<_>>(),
         })
     }
 
     fn series(&self, series: &Series) -> Value {
-        let figures = series.probe.figures().iter().enumerate().map(|(at, figure)| {
-            let ratio = self.ratio(series, at).map(|ratio| {
-                json!({"value": ratio.value, "low": ratio.low, "high": ratio.high, "real": ratio.real,
+        let figures = series.probe.figures().iter().enumerate();
+        let figures = figures
+            .filter(|(at, _)| series.values(*at).next().is_some())
+            .map(|(at, figure)| {
+                let ratio = self.ratio(series, at).map(|ratio| {
+                    json!({"value": ratio.value, "low": ratio.low, "high": ratio.high, "real": ratio.real,
                     "goal": ratio.goal, "met": ratio.met})
-            });
-            json!({"name": figure.name, "unit": figure.unit, "more_is_better": figure.more_is_better,
+                });
+                json!({"name": figure.name, "unit": figure.unit, "more_is_better": figure.more_is_better,
                 "spread": series.spread(at), "sluice_of_this": ratio})
-        });
+            });
         json!({
             "probe": series.probe.name(),
+            "title": series.probe.title(),
             "services": series.size.services,
             "policies": series.size.policies,
             "peer": series.peer,

@@ -1,6 +1,7 @@
 //! Decides what every peer is asked to carry: one topology, so many services and policies, the same addresses everywhere. It never knows
 //! who carries it.
 
+use crate::cpus;
 use anyhow::Result;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -43,6 +44,11 @@ const DATAGRAM_PORTS: RangeInclusive<u16> = 9001..=9016;
 const FIRST_DATAGRAM_NODE_PORT: u16 = 30001;
 /// Endpoints of each service that nobody asks for.
 const ENDPOINTS: u32 = 2;
+
+/// The processor of the thread that forwards for the node of this number, where it has one.
+pub(super) fn core(node: usize) -> usize {
+    node % cpus::count()
+}
 
 /// How much configuration there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -1,15 +1,14 @@
 //! The table for people: a group of rows for each figure, a row for each peer, and how many times a peer's figure ours is.
 
 use super::probe::Figure;
-use super::results::{Ratio, Results, Series};
+use super::results::{About, Note, Ratio, Results, Series};
+use super::settings::CONGESTION;
 use crate::pipeline::point::many;
 use crate::report::{Paint, bar, human};
 use std::fmt::Write;
 
 /// Columns of a bar.
 const BAR: usize = 6;
-/// Others are worth a word from this share of the machine on.
-const NOTICED: f64 = 0.02;
 
 impl Results {
     /// Everything on a page; with colour on a terminal.
@@ -29,7 +28,14 @@ impl Results {
             );
             let _ = writeln!(page, "{}", paint.strong(&title));
             for (at, figure) in first.probe.figures().iter().enumerate() {
-                page += &self.figure(group, at, *figure, paint);
+                // Where nobody could be asked for it there is no such figure.
+                let group: Vec<&Series> = group
+                    .iter()
+                    .filter(|series| series.values(at).next().is_some())
+                    .collect();
+                if !group.is_empty() {
+                    page += &self.figure(&group, at, *figure, paint);
+                }
             }
             page.push('\n');
             rest = others;
@@ -37,7 +43,7 @@ impl Results {
         page + &self.foot(paint)
     }
 
-    fn figure(&self, group: &[Series], at: usize, figure: Figure, paint: Paint) -> String {
+    fn figure(&self, group: &[&Series], at: usize, figure: Figure, paint: Paint) -> String {
         let most = group.iter().map(|series| series.spread(at).median).fold(0.0, f64::max);
         let head = format!(
             "  {:16}  {:BAR$}  {:>27}  {:>22}",
@@ -68,18 +74,16 @@ impl Results {
 
     fn foot(&self, paint: Paint) -> String {
         let mut text = String::new();
-        for (name, about) in &self.peers {
-            let _ = writeln!(text, "{name}: {about}");
+        for About { name, about, settings } in &self.peers {
+            let _ = write!(text, "{name}: {about}");
+            let _ = settings.iter().try_for_each(|setting| write!(text, "; {setting}"));
+            text.push('\n');
         }
-        let others = self.others();
-        if others.high > NOTICED {
-            let _ = writeln!(
-                text,
-                "{}: other programs had {:.0} % of it in the middle, {:.0} % at worst",
-                paint.bad("the machine was busy"),
-                100.0 * others.median,
-                100.0 * others.high
-            );
+        let _ = writeln!(text, "all: TCP congestion control {CONGESTION} at both ends");
+        for Note { text: note, warns } in self.notes() {
+            let note = if warns { paint.bad(&note) } else { note };
+            text.push_str(&note);
+            text.push('\n');
         }
         let plan = &self.plan;
         let _ = writeln!(
@@ -100,6 +104,8 @@ fn beside(ratio: Ratio, figure: Figure, paint: Paint) -> String {
     let mut text = format!("  {:>5.2} {:>16}", ratio.value, interval);
     if let (Some(goal), Some(met)) = (ratio.goal, ratio.met) {
         let sign = if figure.more_is_better { ">=" } else { "<=" };
+        let goal = format!("{goal:.2}");
+        let goal = goal.trim_end_matches('0').trim_end_matches('.');
         let _ = write!(text, "  {sign} {goal} {}", paint.verdict(met));
     }
     if !ratio.real {

@@ -1,15 +1,22 @@
 //! The same traffic, counted to the last byte and without a clock; and how figures are told.
 
+use super::apart::Apart;
 use super::options::{Options, Plan};
-use super::peers::{Bridge, Kernel, Peer, Receiving, Rules, Script, Sluice};
+use super::peers::Site;
+use super::peers::{Bridge, Forwarder, Kernel, Peer, Receiving, Rules, Script, Sluice};
 use super::probe::{Probe, Run};
-use super::results::{OURS, Results, Series};
-use super::scene::{Size, Way};
+use super::results::{About, OURS, Results, Series};
+use super::scene::core;
+use super::scene::{Scene, Size, Way};
+use super::settings::Setting;
 use super::traffic::connections;
-use super::{ready, scenes, turns};
+use super::{kinds, ready, scenes, turns};
 use crate::cli::{Cli, Verb};
+use crate::cpus;
 use crate::report::Machine;
 use clap::{Parser, ValueEnum};
+use nix::sched::{CpuSet, sched_getaffinity};
+use nix::unistd::Pid;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
@@ -35,7 +42,7 @@ fn kernel(rules: Rules) -> Kernel {
 /// connections through its service as there were.
 fn carries_everything(peer: &dyn Peer, size: Size) {
     for (scene, probes) in scenes(&[size], &options("").probes()) {
-        let carried: Vec<Probe> = probes.into_iter().filter(|probe| peer.carries(probe.way())).collect();
+        let carried: Vec<Probe> = probes.into_iter().filter(|probe| peer.carries(*probe)).collect();
         if carried.is_empty() {
             continue;
         }
@@ -66,7 +73,123 @@ fn the_kernel_with_nftables_carries_everything() {
 #[test]
 fn the_bridge_carries_what_stays_on_a_node() {
     carries_everything(&Bridge, ONE);
-    assert!(!Bridge.carries(Way::Service) && !Bridge.carries(Way::NodePort));
+    let carried = |probe: &&Probe| Bridge.carries(**probe);
+    let carried: Vec<_> = Probe::value_variants().iter().filter(carried).collect();
+    assert_eq!(carried, [&Probe::TcpNode]);
+}
+
+const FORWARDER: Forwarder = Forwarder {
+    receiving: Receiving::Realtime,
+};
+
+#[test]
+fn the_forwarder_carries_what_needs_no_translation() {
+    carries_everything(&FORWARDER, ONE);
+    let carried = |probe: &&Probe| FORWARDER.carries(**probe);
+    let carried: Vec<_> = Probe::value_variants()
+        .iter()
+        .copied()
+        .filter(|p| carried(&p))
+        .collect();
+    let want = [
+        Probe::TcpNode,
+        Probe::Udp1,
+        Probe::Udp10k,
+        Probe::Udp1m,
+        Probe::UdpNodePort,
+    ];
+    assert_eq!(carried, want);
+    let of = |way| (kinds(&FORWARDER, way).tcp, kinds(&FORWARDER, way).datagrams);
+    assert_eq!(
+        [Way::Node, Way::Service, Way::NodePort].map(of),
+        [(true, false), (false, true), (false, true)]
+    );
+}
+
+/// The scene, and a peer that is up in it, ready for this probe.
+fn up(peer: &dyn Peer, probe: Probe) -> (Scene, Site) {
+    let (scene, probes) = scenes(&[ONE], &[probe]).remove(0);
+    let site = ready(peer, &scene, &probes).unwrap();
+    (scene, site)
+}
+
+#[test]
+fn a_core_of_its_own_has_a_figure_and_threads_may_run_anywhere_afterwards() {
+    let (_, site) = up(&FORWARDER, Probe::UdpNodePort);
+    let allowed = |pid: &Pid| sched_getaffinity(*pid).unwrap();
+    let all = |set: &CpuSet| (0..cpus::count()).filter(|cpu| set.is_set(*cpu).unwrap()).count();
+    let threads = || site.napi.iter().flatten();
+    assert!(site.napi.iter().all(|threads| threads.len() == 1), "{:?}", site.napi);
+    // proc_pid_stat(5), field 41; behind a name without blanks.
+    let policy = |pid: &Pid| std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    assert!(
+        threads().all(|pid| policy(pid).split(' ').nth(40) == Some("2")),
+        "SCHED_RR"
+    );
+    let apart = Apart::of(&site).unwrap();
+    let Some(apart) = apart else {
+        assert_eq!(cpus::count(), 1);
+        return;
+    };
+    let [near, far] = site.napi.clone().map(|threads| allowed(threads.first().unwrap()));
+    assert!(near.is_set(core(0)).unwrap() && !far.is_set(core(0)).unwrap());
+    assert_eq!((all(&near), all(&far)), (1, cpus::count() - 1));
+    drop(apart);
+    assert!(threads().all(|pid| all(&allowed(pid)) == cpus::count()));
+    let mut run = Probe::UdpNodePort.run(&site, 0, SHORT).unwrap();
+    Probe::UdpNodePort.cost(&site, 2000.0, SHORT, &mut run).unwrap();
+    assert_eq!(run.values.len(), Probe::UdpNodePort.figures().len());
+    assert!(run.values[2] > 0.0 && run.generator.unwrap() > 0.0, "{run:?}");
+    let (_, softirqs) = up(
+        &Forwarder {
+            receiving: Receiving::Plain,
+        },
+        Probe::UdpNodePort,
+    );
+    assert!(Apart::of(&softirqs).unwrap().is_none(), "nobody can be put there");
+}
+
+#[test]
+fn all_say_what_is_set_otherwise_than_usual() {
+    let (scene, site) = up(&kernel(Rules::Iptables), Probe::Latency);
+    let said: Vec<String> = kernel(Rules::Iptables)
+        .settings(&scene, &site)
+        .unwrap()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(said[0], "nf_conntrack_udp_timeout 300 (usually 30)");
+    assert!(said[1].starts_with("nf_conntrack_udp_timeout_stream "), "{said:?}");
+    let said = |scene: &Scene| -> Vec<String> {
+        SLUICE
+            .settings(scene, &site)
+            .unwrap()
+            .iter()
+            .map(ToString::to_string)
+            .collect()
+    };
+    let few = said(&scene);
+    assert!(
+        few.contains(&"limits.connections_percent 100 (usually 25)".into()),
+        "{few:?}"
+    );
+    let many = said(&scenes(&[ONE], &[Probe::Udp1m]).remove(0).0);
+    let memory: Vec<&String> = many.iter().filter(|line| line.starts_with("memory.")).collect();
+    assert_eq!((few.len(), memory.len()), (3, 2));
+    assert_eq!(memory[0], "memory.connections 2,000,000 (usually 262,144)");
+}
+
+/// What is called usual is what the agent's own example says.
+#[test]
+fn usual_limits_are_the_agents_defaults() {
+    let example = include_str!("../../../dataplane/agent/src/config/example.yaml");
+    let (scene, _) = scenes(&[ONE], &[Probe::Udp1m]).remove(0);
+    for raised in super::peers::raised(&scene) {
+        let section = example.split_once(&format!("\n{}:\n", raised.section)).unwrap().1;
+        let line = format!("\n  {}: {}\n", raised.key, raised.usual);
+        let own = section.split("\n\n").next().unwrap();
+        assert!(format!("\n{own}\n").contains(&line), "{line} is not in\n{own}");
+    }
 }
 
 #[test]
@@ -142,7 +265,10 @@ fn options_stand_for_peers_probes_and_sizes() {
         let peers = options(line).chosen().unwrap();
         peers.iter().map(|peer| peer.name().to_owned()).collect()
     };
-    assert_eq!(names(""), ["sluice", "kernel-iptables", "kernel-nftables", "bridge"]);
+    assert_eq!(
+        names(""),
+        ["sluice", "kernel-iptables", "kernel-nftables", "bridge", "forwarder"]
+    );
     assert_eq!(
         names("--peers bridge,sluice --peer own=/bin/true"),
         ["sluice", "bridge", "own"]
@@ -238,9 +364,12 @@ fn results(rounds: u32, factor: impl Fn(u32) -> f64) -> Results {
                 round,
                 values: vec![f64::from(1 + round) * scale(round), 2.0],
                 others: 0.3,
+                generator: Some(if round == 0 { 0.9 } else { 1.5 }),
             })
             .collect(),
     };
+    let mut kernel_said = About::new("kernel-iptables", "the kernel".into());
+    (0..2).for_each(|_| kernel_said.add(vec![Setting::new("timeout", "300", "30")]));
     Results {
         machine: Machine::this(),
         plan: Plan {
@@ -248,10 +377,7 @@ fn results(rounds: u32, factor: impl Fn(u32) -> f64) -> Results {
             seconds: 1.0,
             seed: 1,
         },
-        peers: vec![
-            (OURS.into(), "ours".into()),
-            ("kernel-iptables".into(), "the kernel".into()),
-        ],
+        peers: vec![About::new(OURS, "ours".into()), kernel_said],
         series: vec![series(OURS, &factor), series("kernel-iptables", &|_| 1.0)],
     }
 }
@@ -298,7 +424,33 @@ fn the_summary_has_each_ratio_with_a_goal_and_json_every_round() {
     assert_eq!(json["series"][1]["figures"][0]["sluice_of_this"]["met"], false);
     assert!(json["series"][0]["figures"][0]["sluice_of_this"].is_null());
     assert_eq!(json["peers"][1]["about"], "the kernel");
+    let setting = serde_json::json!([{"name": "timeout", "value": "300", "usual": "30"}]);
+    assert_eq!(json["peers"][1]["settings"], setting);
+    assert_eq!(json["tcp_congestion_control"], "cubic");
+    assert_eq!(json["series"][1]["rounds"][0]["generator"], 0.9);
     assert!(json["machine"]["kernel"].is_string() && json["plan"]["rounds"] == 7);
+}
+
+#[test]
+fn a_generator_that_is_no_faster_is_told() {
+    let mut results = results(7, |_| 1.0);
+    assert!(!results.table(false).contains("may be its own"));
+    for run in &mut results.series[1].runs {
+        run.generator = Some(if run.round < 2 { 3.0 } else { 1.01 });
+    }
+    let said = results.table(false);
+    assert!(
+        said.contains(
+            "tcp-service: the generator is 1.01 times as fast as the fastest peer, so figures may be its own"
+        ),
+        "{said}"
+    );
+    results
+        .series
+        .iter_mut()
+        .flat_map(|series| &mut series.runs)
+        .for_each(|run| run.generator = None);
+    assert!(!results.table(false).contains("generator"));
 }
 
 #[test]
@@ -316,7 +468,9 @@ fn the_table_fits_and_says_without_colour_what_it_says_with_it() {
         "10,000 services, 1 policy",
         "the machine was busy",
         "30 %",
-        "kernel-iptables: the kernel",
+        "kernel-iptables: the kernel; timeout 300 (usually 30)",
+        "TCP congestion control cubic",
+        "tcp-service: the generator is 1.50 times as fast",
     ] {
         assert!(plain.contains(word), "{word} is missing in\n{plain}");
     }

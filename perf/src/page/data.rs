@@ -79,6 +79,18 @@ pub(super) struct Compare {
     #[serde(default)]
     pub(super) peers: Vec<Peer>,
     pub(super) series: Vec<Side>,
+    /// Of TCP, for all of them.
+    #[serde(default)]
+    pub(super) tcp_congestion_control: Option<String>,
+    #[serde(default)]
+    pub(super) notes: Vec<Note>,
+}
+
+/// A sentence about all figures.
+#[derive(Debug, Deserialize)]
+pub(super) struct Note {
+    pub(super) text: String,
+    pub(super) warns: bool,
 }
 
 /// One of those that are compared.
@@ -86,12 +98,25 @@ pub(super) struct Compare {
 pub(super) struct Peer {
     pub(super) name: String,
     pub(super) about: String,
+    #[serde(default)]
+    pub(super) settings: Vec<Setting>,
+}
+
+/// What is not seen in the figures, and what users find.
+#[derive(Debug, Deserialize)]
+pub(super) struct Setting {
+    pub(super) name: String,
+    pub(super) value: String,
+    pub(super) usual: String,
 }
 
 /// What one peer did under one kind of traffic.
 #[derive(Debug, Deserialize)]
 pub(super) struct Side {
     pub(super) probe: String,
+    /// The probe for people.
+    #[serde(default)]
+    pub(super) title: Option<String>,
     #[serde(default = "one")]
     pub(super) services: u32,
     #[serde(default = "one")]

@@ -1,6 +1,6 @@
 //! The page: what was measured and on what, goals, pictures, tables. All text that comes from elsewhere is escaped by the templates.
 
-use super::data::{Compare, Data, Instructions, Pipeline};
+use super::data::{Compare, Data, Instructions, Pipeline, Setting};
 use super::{chart, draw, figures, peers};
 use crate::report::summary::Entry;
 use crate::report::{Machine, exact};
@@ -57,7 +57,10 @@ fn origin(pipeline: &Pipeline) -> Markup {
     let plan: Vec<String> = pipeline
         .plan
         .iter()
-        .map(|(name, value)| format!("{name} {value}"))
+        .map(|(name, value)| match value.as_u64() {
+            Some(number) => format!("{name} {}", exact(number)),
+            None => format!("{name} {value}"),
+        })
         .collect();
     html! {
         dl {
@@ -134,8 +137,19 @@ fn beside(compare: &Compare) -> Markup {
             h2 { "Beside others" }
             p { "The same traffic over the same topology, taking turns on this machine; commit " (compare.machine.commit) "." }
             div.figures { @for chart in &peers::charts(compare) { (draw::figure(chart)) } }
-            dl { @for peer in &compare.peers { div { dt { (peer.name) } dd { (peer.about) } } } }
+            @for note in &compare.notes { p.warning[note.warns] { (note.text) } }
+            dl {
+                @for peer in &compare.peers { div { dt { (peer.name) } dd { (peer.about) @for setting in &peer.settings { "; " (set(setting)) } } } }
+                @if let Some(control) = &compare.tcp_congestion_control { div { dt { "all" } dd { "TCP congestion control " (control) } } }
+            }
         }
+    }
+}
+
+fn set(setting: &Setting) -> Markup {
+    html! {
+        (setting.name) " " (setting.value)
+        @if setting.value != setting.usual { " (usually " (setting.usual) ")" }
     }
 }
 

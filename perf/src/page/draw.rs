@@ -200,9 +200,10 @@ pub(super) fn ceiling(value: f64) -> f64 {
 }
 
 fn tick(value: f64) -> String {
-    if value < 1e5 {
-        format!("{}", (value * 1000.0).round() / 1000.0)
-    } else {
-        short(value)
+    let decimal = |value: f64| format!("{}", (value * 1000.0).round() / 1000.0);
+    match value {
+        _ if value < 1e4 => decimal(value),
+        _ if value < 1e6 => decimal(value / 1e3) + " k",
+        _ => short(value),
     }
 }

@@ -15,11 +15,11 @@ pub(super) fn charts(compare: &Compare) -> Vec<Chart> {
     }
     kinds
         .into_iter()
-        .map(|(title, unit)| chart(&compare.series, title, unit))
+        .map(|(title, unit)| chart(&compare.series, &title, unit))
         .collect()
 }
 
-fn chart(series: &[Side], title: String, unit: &str) -> Chart {
+fn chart(series: &[Side], title: &str, unit: &str) -> Chart {
     let same: Vec<&Side> = series.iter().filter(|side| self::title(side) == title).collect();
     let figures = |side: &&Side| {
         side.figures
@@ -45,7 +45,7 @@ fn chart(series: &[Side], title: String, unit: &str) -> Chart {
         values: places.iter().map(|place| value(figures, place)).collect(),
     });
     Chart {
-        title,
+        title: format!("{title}: {}", places.join(", ")),
         about: String::new(),
         label: String::new(),
         unit: unit.to_owned(),
@@ -57,7 +57,7 @@ fn chart(series: &[Side], title: String, unit: &str) -> Chart {
 
 /// The kind of traffic, and what is not as usual.
 fn title(side: &Side) -> String {
-    let mut title = side.probe.replace('-', " ");
+    let mut title = side.title.clone().unwrap_or_else(|| side.probe.replace('-', " "));
     for (count, name) in [(side.services, "services"), (side.policies, "policies")] {
         if count != 1 {
             title += &format!(", {} {name}", exact(count.into()));

@@ -43,11 +43,12 @@ fn compare(text: &str) -> Json {
             figure("p99", "us", 2.0 * p50),
             figure("cpu", "CPU s", 1.0),
         ];
-        json!({ "probe": probe, "services": services, "policies": 1, "peer": peer, "figures": figures, "rounds": [] })
+        json!({ "probe": probe, "services": services, "policies": 1, "peer": peer, "figures": figures, "rounds": [], "title": (probe != text).then_some(probe.to_uppercase()) })
     };
     json!({
         "machine": { "cpu": text, "mhz": text, "cores": 1, "kernel": text, "commit": text },
-        "plan": {}, "peers": [{ "name": "sluice", "about": text }],
+        "plan": {}, "peers": [{ "name": "sluice", "about": text, "settings": [{ "name": text, "value": "2", "usual": text }] }],
+        "tcp_congestion_control": text, "notes": [{ "text": text, "warns": true }],
         "series": [
             side("latency", "kernel-iptables", 1, 40.0), side("latency", "sluice", 1, 30.0), side("latency", "sluice", 10_000, 31.0),
             side(text, text, 1, 9.0),
@@ -148,7 +149,13 @@ fn assert_self_contained(page: &str) {
 
 #[test]
 fn the_page_is_well_formed_asks_for_nothing_and_says_what_was_measured() {
-    let page = document(&data("feature/x")).into_string();
+    let mut data = data("feature/x");
+    let compare = data.compare.as_mut().unwrap();
+    let set = &mut compare.peers[0].settings[0];
+    (set.name, set.usual) = ("limits.new_flows".into(), "1".into());
+    compare.tcp_congestion_control = Some("cubic".into());
+    compare.notes[0].text = "figures may be its own".into();
+    let page = document(&data).into_string();
     assert_self_contained(&page);
     let (elements, text) = parse(&page);
     for words in [
@@ -164,6 +171,9 @@ fn the_page_is_well_formed_asks_for_nothing_and_says_what_was_measured() {
         "612",
         "700 bytes",
         "workers waited 50 %",
+        "limits.new_flows 2 (usually 1)",
+        "TCP congestion control cubic",
+        "figures may be its own",
     ] {
         assert!(text.contains(words), "{words}: {text}");
     }
@@ -244,16 +254,16 @@ fn charts_vary_one_thing_each() {
 fn peers_stand_side_by_side_for_each_unit() {
     let charts = peers::charts(&serde_json::from_value(compare("x")).unwrap());
     let titles: Vec<(&str, &str)> = charts.iter().map(|chart| (&chart.title[..], &chart.unit[..])).collect();
-    let many = "latency, 10,000 services";
+    let many = |figures: &str| format!("LATENCY, 10,000 services: {figures}");
     assert_eq!(
         titles,
         [
-            ("latency", "us"),
-            ("latency", "CPU s"),
-            (many, "us"),
-            (many, "CPU s"),
-            ("x", "us"),
-            ("x", "CPU s")
+            ("LATENCY: p50, p99", "us"),
+            ("LATENCY: cpu", "CPU s"),
+            (&many("p50, p99"), "us"),
+            (&many("cpu"), "CPU s"),
+            ("x: p50, p99", "us"),
+            ("x: cpu", "CPU s")
         ]
     );
     assert_eq!(charts[0].places, ["p50", "p99"]);

@@ -13,7 +13,7 @@ pub(crate) enum Set {
     Goals,
     /// These and, for the report's charts, all cases by flows, and one by size, services and policies; `make bench` does this
     Bench,
-    /// All cases by flows, size, family and workers, and by services and policies; `make bench-full` does this, and takes hours
+    /// All cases by flows, size, family and workers, and by services and policies; `make bench-full` does this
     Full,
 }
 
@@ -86,41 +86,40 @@ fn bench() -> Vec<Point> {
     by_flows.chain(by_size).chain(by_services).chain(by_policies).collect()
 }
 
-/// Every case with each number of flows and workers, size and family.
+/// Every case by flows in both families, by flows with two workers, and by size in both families.
 fn by_traffic() -> Vec<Point> {
     let mut points = Vec::new();
     for &case in Case::value_variants() {
+        let usual = plain(case);
         // A new connection sees of other flows only that they are there.
         let flows = if case.is_new_each_time() { &[USUAL][..] } else { &FLOWS };
-        for &flows in flows {
-            for size in SIZES {
-                for family in [Family::V4, Family::V6] {
-                    let all = [1, 2].map(|workers| Point {
-                        flows,
-                        size,
-                        family,
-                        workers,
-                        ..plain(case)
-                    });
-                    points.extend(all.into_iter().filter(|point| point.flows >= point.workers));
-                }
-            }
+        let two = flows.iter().map(|&flows| Point {
+            flows,
+            workers: 2,
+            ..usual
+        });
+        points.extend(two.filter(|point| point.flows >= point.workers));
+        for family in [Family::V4, Family::V6] {
+            points.extend(flows.iter().map(|&flows| Point { flows, family, ..usual }));
+            points.extend(SIZES.map(|size| Point { size, family, ..usual }));
         }
     }
     points
 }
 
-/// Every case with each number of services and policies.
+/// Every case by services, by policies, and by as many of both.
 fn by_configuration() -> Vec<Point> {
-    let policies = std::iter::once(0).chain(SERVICES);
     let mut points = Vec::new();
-    for policies in policies {
-        for services in SERVICES {
-            points.extend(Case::value_variants().iter().map(|case| Point {
-                services,
-                policies,
-                ..plain(*case)
-            }));
+    for usual in Case::value_variants().iter().map(|case| plain(*case)) {
+        points.push(Point { policies: 0, ..usual });
+        for n in SERVICES {
+            points.push(Point { services: n, ..usual });
+            points.push(Point { policies: n, ..usual });
+            points.push(Point {
+                services: n,
+                policies: n,
+                ..usual
+            });
         }
     }
     points

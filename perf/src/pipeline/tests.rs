@@ -5,10 +5,11 @@ use super::options::{Options, Plan};
 use super::point::{FrameSize, Point};
 use super::results::Results;
 use super::{goals, measure};
+use crate::cases::Case;
 use crate::cli::{Cli, Verb};
 use crate::measure::Figures;
 use crate::report::Machine;
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, Parser, ValueEnum};
 use std::collections::BTreeSet;
 
 fn options(line: &str) -> Options {
@@ -75,6 +76,36 @@ fn goals_are_about_points_that_are_measured_and_named_apart() {
     // As the issue has them: ns at 3.85 GHz, at 1, 10,000 and 1,000,000 flows.
     let quiet = COSTS.iter().filter(|goal| goal.point.churn == 0).map(|goal| goal.ns);
     assert_eq!(quiet.collect::<Vec<_>>(), [25.0, 35.0, 60.0, 30.0, 40.0, 65.0, 4000.0]);
+}
+
+#[test]
+fn the_full_set_varies_everything_of_every_case() {
+    let full = options("--set full").points().unwrap();
+    for &case in Case::value_variants() {
+        let of = |what: &dyn Fn(&Point) -> String| {
+            let usual = |point: &&Point| point.case == case && point.churn == 0;
+            full.iter().filter(usual).map(what).collect::<BTreeSet<_>>()
+        };
+        let known = !case.is_new_each_time();
+        assert_eq!(
+            of(&|p| format!("{} {:?}", p.flows, p.family)).len(),
+            if known { 10 } else { 3 },
+            "{case:?}"
+        );
+        assert_eq!(of(&|p| format!("{:?} {:?}", p.size, p.family)).len(), 8, "{case:?}");
+        assert_eq!(of(&|p| p.workers.to_string()).len(), 2, "{case:?}");
+        for n in [1, 10, 100, 1000, 10_000] {
+            let both = of(&|p| format!("{} {}", p.services, p.policies));
+            let usual = if known { 1 } else { 10_000 };
+            let wanted = [
+                format!("{n} 1"),
+                format!("{usual} {n}"),
+                format!("{n} {n}"),
+                format!("{usual} 0"),
+            ];
+            assert!(wanted.iter().all(|one| both.contains(one)), "{case:?}: {both:?}");
+        }
+    }
 }
 
 #[test]

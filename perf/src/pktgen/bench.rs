@@ -10,10 +10,9 @@ use super::send::send;
 use super::source::Source;
 use super::stream::Stream;
 use super::{neighbour, replay::Recording};
+use crate::cpus::pin;
 use crate::report::{Progress, exact};
-use anyhow::{Context, Result, anyhow, ensure};
-use nix::sched::{CpuSet, sched_setaffinity};
-use nix::unistd::Pid;
+use anyhow::{Result, anyhow, ensure};
 use sluice_io::fault::{FaultCounts, FaultPort, Faults};
 use sluice_io::memory;
 use sluice_mem::{LARGE_CHUNK, Memory, Pools};
@@ -210,11 +209,14 @@ impl Bench {
         let (sent, received) = std::thread::scope(|scope| -> Result<_> {
             let receiver = named("pktgen-receive").spawn_scoped(scope, || {
                 let _over = Over(&shared, tell);
-                pin(rx.cpu)?;
+                rx.cpu.map_or(Ok(()), pin)?;
                 receive(rx, &judge, &mut arrived, &shared, wait)
             })?;
             let sender = named("pktgen-send").spawn_scoped(scope, || {
-                let sent = pin(tx.cpu).and_then(|()| send(tx, source, &schedule, &shared, wait));
+                let sent = tx
+                    .cpu
+                    .map_or(Ok(()), pin)
+                    .and_then(|()| send(tx, source, &schedule, &shared, wait));
                 // After an error nobody else says that it is over.
                 shared.all_sent.store(true, Ordering::Release);
                 sent
@@ -286,14 +288,4 @@ impl Drop for Over<'_> {
 
 fn named(name: &str) -> std::thread::Builder {
     std::thread::Builder::new().name(name.into())
-}
-
-/// Moves this thread to a processor.
-fn pin(cpu: Option<usize>) -> Result<()> {
-    let Some(cpu) = cpu else { return Ok(()) };
-    let mut set = CpuSet::new();
-    let done = set.set(cpu).and_then(|()| sched_setaffinity(Pid::from_raw(0), &set));
-    done.with_context(|| {
-        format!("cannot run on processor {cpu}; is there one of that number, and may this process use it?")
-    })
 }

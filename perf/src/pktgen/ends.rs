@@ -12,6 +12,7 @@ use sluice_wire::PortSlot;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 /// Both of them, and what their threads do while there is nothing to do.
 #[derive(Clone, Debug)]
@@ -38,6 +39,8 @@ pub(crate) enum Wait {
     Spin,
     /// It sleeps: the generator for 50 us at least, and sends what became due meanwhile; the receiver until something comes.
     Sleep,
+    /// As [`Self::Sleep`], but the generator sleeps this long at least: packets leave in bursts.
+    Pause(Duration),
 }
 
 /// Where `ip netns` keeps namespaces.
@@ -136,6 +139,7 @@ impl Side {
             interface: end.interface.clone(),
             queues: (0..queues).collect(),
             ring_size: ring,
+            copy_ring_size: ring,
             port: PortSlot(1),
             multi_buffer: true,
         };

@@ -25,6 +25,7 @@ mod values;
 
 pub(crate) use bench::Bench;
 pub(crate) use ends::{End, Ends, Wait};
+pub(crate) use neighbour::macs;
 pub(crate) use options::{Options, command};
 pub(crate) use pace::{Pace, Until};
 pub(crate) use ranges::{Addresses, Ports};

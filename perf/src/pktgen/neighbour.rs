@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_millis(10);
 
 /// Source and destination for frames to `to`.
-pub(super) fn macs(tx: &End, rx: &End, to: Addr, given: Macs) -> Result<(MacAddr, MacAddr)> {
+pub(crate) fn macs(tx: &End, rx: &End, to: Addr, given: Macs) -> Result<(MacAddr, MacAddr)> {
     let src = match given.src {
         Some(mac) => mac,
         None => inside(tx, || own(&tx.interface))?,
@@ -53,12 +53,15 @@ fn next_hop(interface: &str, to: Addr) -> Result<Option<MacAddr>> {
     }
     let hop = route["gateway"].as_str().or_else(|| route["via"]["host"].as_str());
     let hop = hop.map_or_else(|| to.to_string(), str::to_owned);
-    // The kernel asks; an entry that is there stays as it is.
-    ip(&["neigh", "replace", &hop, "dev", interface, "use"])
-        .or_else(|_| ip(&["neigh", "show", "to", &hop, "dev", interface]))?;
+    let known = || ip(&["neigh", "show", "to", &hop, "dev", interface]);
+    // Asked for again, a permanent entry would be forgotten.
+    if let Some(mac) = mac(&known()?, "lladdr") {
+        return Ok(Some(mac));
+    }
+    ip(&["neigh", "replace", &hop, "dev", interface, "use"])?;
     let end = Instant::now() + PATIENCE;
     loop {
-        let known = ip(&["neigh", "show", "to", &hop, "dev", interface])?;
+        let known = known()?;
         if let Some(mac) = mac(&known, "lladdr") {
             return Ok(Some(mac));
         }

@@ -194,7 +194,7 @@ pub(super) fn receive(
             "{}: the interface is gone",
             side.name
         );
-        if wait == Wait::Sleep || all_sent {
+        if wait != Wait::Spin || all_sent {
             idle(side)?;
         }
     }

@@ -147,9 +147,12 @@ fn check_alive(side: &Side, since: &mut Option<Instant>) -> Result<()> {
 /// Waits for the moment when the next packet is due, but not past the end.
 fn pause(begin: Instant, at_ns: u64, end_ns: Option<u64>, wait: Wait) {
     let until = begin + Duration::from_nanos(end_ns.map_or(at_ns, |end| at_ns.min(end)));
-    match wait {
-        Wait::Spin => std::hint::spin_loop(),
-        // Not for long at once, so that an interrupt is heard.
-        Wait::Sleep => std::thread::sleep(until.saturating_duration_since(Instant::now()).clamp(NAP, 1000 * NAP)),
-    }
+    let least = match wait {
+        Wait::Spin => return std::hint::spin_loop(),
+        Wait::Sleep => NAP,
+        Wait::Pause(least) => least,
+    };
+    // Not for long at once, so that an interrupt is heard.
+    let rest = until.saturating_duration_since(Instant::now()).min(1000 * NAP);
+    std::thread::sleep(rest.max(least));
 }

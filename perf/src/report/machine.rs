@@ -61,10 +61,19 @@ fn commit() -> String {
 
 /// How much memory this process has, touched or not, shared or not.
 pub(crate) fn process_bytes() -> Result<u64> {
+    process_status("VmSize")
+}
+
+/// The most memory of this process that was ever resident at once.
+pub(crate) fn process_peak() -> Result<u64> {
+    process_status("VmHWM")
+}
+
+fn process_status(name: &str) -> Result<u64> {
     let status = fs::read_to_string("/proc/self/status").context("/proc/self/status")?;
-    let data = field(&status, "VmSize");
+    let data = field(&status, name);
     let kibibytes = data.strip_suffix(" kB").and_then(|kib| kib.trim().parse::<u64>().ok());
-    Ok(1024 * kibibytes.with_context(|| format!("/proc/self/status: VmSize is {data:?}, not a number of kB"))?)
+    Ok(1024 * kibibytes.with_context(|| format!("/proc/self/status: {name} is {data:?}, not a number of kB"))?)
 }
 
 /// The first value of a field of a file like /proc/cpuinfo.

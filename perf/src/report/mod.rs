@@ -6,6 +6,6 @@ mod paint;
 mod progress;
 pub(crate) mod summary;
 
-pub(crate) use machine::{Machine, process_bytes};
+pub(crate) use machine::{Machine, process_bytes, process_peak};
 pub(crate) use paint::{Paint, bar, exact, human, time};
 pub(crate) use progress::Progress;

@@ -40,7 +40,7 @@ pub(super) fn policies(size: &Size) -> Policies {
             .filter(|(_, policy)| policy.ingress.is_some() || policy.egress.is_some())
             .map(|(slot, policy)| (slot, Arc::new(policy)))
             .collect(),
-        identities: identities.addresses().collect(),
+        identities: identities.addresses().clone(),
     }
 }
 

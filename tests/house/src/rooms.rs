@@ -96,7 +96,8 @@ pub const ROOMS: &[Room] = &[
         ],
         Outside::Any,
     ),
-    room("sluice-lab", &[], Outside::Any),
+    room("sluice-apiserver", &[], Outside::Any),
+    room("sluice-lab", &["sluice-apiserver"], Outside::Any),
     room("sluice-house", &[], Outside::Any),
     room("sluice-loom", &["sluice-wire", "sluice-lb", "sluice-mem"], Outside::Any),
     room(

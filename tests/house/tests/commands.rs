@@ -124,7 +124,7 @@ fn who_counts_instructions_needs_valgrind_and_neither_root_nor_a_lab() {
 fn instructions_are_checked_unless_they_are_to_be_the_new_baseline() {
     let last = |update: &str| {
         let output = Command::new("make")
-            .args(["-n", "instructions", update])
+            .args(["-n", "--no-print-directory", "instructions", update])
             .current_dir(ROOT)
             .output()
             .unwrap();
@@ -147,7 +147,7 @@ fn instructions_are_checked_unless_they_are_to_be_the_new_baseline() {
 fn keep_leaves_the_demo_up_unless_it_says_no() {
     let runs = |keep: &str| {
         let output = Command::new("make")
-            .args(["-n", "demo", keep])
+            .args(["-n", "--no-print-directory", "demo", keep])
             .current_dir(ROOT)
             .output()
             .unwrap();

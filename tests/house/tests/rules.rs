@@ -143,8 +143,14 @@ fn every_promise_names_tests_that_are_there() {
 
 /// A name that no test has would leave nothing out.
 #[test]
-fn what_is_not_run_under_faults_is_there_and_has_a_reason() {
-    let text = fs::read_to_string(root().join("tests/lab/not-under-faults.txt")).unwrap();
+fn what_is_left_out_of_a_run_is_there_and_has_a_reason() {
+    for list in ["tests/lab/not-under-faults.txt", "tests/lab/not-from-a-cluster.txt"] {
+        none(list, &without_reason_or_test(list));
+    }
+}
+
+fn without_reason_or_test(list: &str) -> Vec<String> {
+    let text = fs::read_to_string(root().join(list)).unwrap();
     let (packages, files) = (packages(), sources::files(&root()));
     let mut found = Vec::new();
     let mut reason = false;
@@ -159,5 +165,5 @@ fn what_is_not_run_under_faults_is_there_and_has_a_reason() {
             None => {}
         }
     }
-    none("tests/lab/not-under-faults.txt", &found);
+    found
 }

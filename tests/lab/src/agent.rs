@@ -1,5 +1,6 @@
 //! The agent of a node as the lab sees it: a program with a configuration file, a socket and a log. It never looks inside.
 
+use crate::api::{KUBECONFIG, Source};
 use crate::lab::Lab;
 use crate::ns;
 use crate::place::{Node, binary};
@@ -27,11 +28,10 @@ pub(crate) fn pins(lab: &str, node: &str) -> PathBuf {
 }
 
 /// The agent's configuration, with what the topology lays over it.
-pub(crate) fn config(t: &Topology, lab: &str, node: &topology::Node) -> Value {
+fn config(t: &Topology, lab: &str, node: &topology::Node, source: Source) -> Value {
     let dir = state::dir(lab);
     let mut config = json!({
         "node": node.name,
-        "manifests": dir.join("manifests"),
         "socket": dir.join(format!("{}.sock", node.name)),
         "bpffs": pins(lab, &node.name),
         "uplink": {"interface": "eth0"},
@@ -42,6 +42,13 @@ pub(crate) fn config(t: &Topology, lab: &str, node: &topology::Node) -> Value {
         "memory": {"frames": 16384},
         "log": {"level": "info", "format": "human"},
     });
+    match source {
+        Source::Manifests => config["manifests"] = json!(dir.join("manifests")),
+        Source::ApiServer => {
+            config["source"] = json!("kubernetes");
+            config["kubernetes"] = json!({"kubeconfig": dir.join(KUBECONFIG)});
+        }
+    }
     lay_over(&mut config, &t.agent);
     lay_over(&mut config, &node.agent);
     config
@@ -105,7 +112,7 @@ impl Node<'_> {
         );
         ensure!(self.agent().is_none(), "{}: its agent is running already", self.name);
         let file = lab.dir().join(format!("{}.yaml", self.name));
-        let mut config = config(lab.topology(), lab.name(), spec);
+        let mut config = config(lab.topology(), lab.name(), spec, lab.source());
         lay_over(&mut config, over);
         let text = crate::manifests::to_yaml(&config);
         state::replace(&file, text.as_bytes())?;
@@ -341,7 +348,8 @@ mod tests {
 agent: {services: {scheduler: mh}, newKey: 1, log: {level: warn}}",
         )
         .unwrap();
-        let config = config(&t, "x", &t.nodes[0]);
+        let config = config(&t, "x", &t.nodes[0], Source::Manifests);
+        assert_eq!(config["manifests"], "/run/sluice-lab/x/manifests");
         assert_eq!(config["services"]["scheduler"], "mh");
         assert_eq!(config["services"]["cidrs"][0], "10.96.0.0/16");
         assert_eq!(config["log"], json!({"level": "debug", "format": "human"}));

@@ -1,6 +1,7 @@
 //! A lab from its birth to its end. It never leaves anything behind: dropping it, an error half-way, a panic, an
 //! interrupt and the next lab all take down what is there.
 
+use crate::api::{ApiServer, Source};
 use crate::place::{Node, Place, Pod};
 use crate::plan;
 use crate::process::Process;
@@ -25,6 +26,8 @@ pub struct Lab {
     dir: PathBuf,
     topology: Topology,
     record: Arc<Mutex<Record>>,
+    /// Where agents have their objects from, if not from files.
+    api: Option<ApiServer>,
 }
 
 /// One line of `sluice-lab list`.
@@ -62,9 +65,22 @@ impl Lab {
     /// # Errors
     /// Whatever could not be built; what had been built is gone again.
     pub fn up(topology: &Topology) -> Result<Lab> {
+        Lab::up_from(topology, Source::of_the_environment()?)
+    }
+
+    /// As [`Lab::up`], with objects from there.
+    ///
+    /// # Errors
+    /// As [`Lab::up`].
+    pub fn up_from(topology: &Topology, source: Source) -> Result<Lab> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        Lab::up_named(topology, &format!("t{}-{count}", std::process::id()), &mut |_| {})
+        Lab::make(
+            topology,
+            source,
+            &format!("t{}-{count}", std::process::id()),
+            &mut |_| {},
+        )
     }
 
     /// As [`Lab::up`], under the name `name`; `progress` hears what is done next.
@@ -72,6 +88,10 @@ impl Lab {
     /// # Errors
     /// As [`Lab::up`]; also if a lab of that name is up.
     pub fn up_named(topology: &Topology, name: &str, progress: &mut dyn FnMut(&str)) -> Result<Lab> {
+        Lab::make(topology, Source::Manifests, name, progress)
+    }
+
+    fn make(topology: &Topology, source: Source, name: &str, progress: &mut dyn FnMut(&str)) -> Result<Lab> {
         check_name("lab", name)?;
         let namespaces = plan::places(topology)
             .iter()
@@ -87,12 +107,15 @@ impl Lab {
             pins: on_agents.map(|n| agent::pins(name, &n.name)).collect(),
             topology: topology.clone(),
         };
-        let lab = Lab::of(record);
+        let mut lab = Lab::of(record);
         let claimed = signals::guard(&lab.record, || state::claim(&locked(&lab.record)));
         if let Err(error) = claimed {
             // The name belongs to somebody else, whose lab must stay.
             locked(&lab.record).kept = true;
             return Err(error);
+        }
+        if source == Source::ApiServer {
+            lab.api = Some(ApiServer::start(&lab.dir)?);
         }
         lab.build(progress)?;
         Ok(lab)
@@ -142,6 +165,7 @@ impl Lab {
             name,
             topology,
             record: Arc::new(Mutex::new(record)),
+            api: None,
         }
     }
 
@@ -176,6 +200,9 @@ impl Lab {
             agent::mount_bpffs()?;
         }
         for node in &agents {
+            if let Some(api) = &self.api {
+                node.within(|| api.listen_here())?;
+            }
             node.launch_agent()?;
         }
         let servers = self.start_servers()?;
@@ -230,13 +257,35 @@ impl Lab {
                     continue;
                 };
                 let text = fs::read(&path).with_context(|| format!("manifests: cannot read {}", path.display()))?;
-                state::replace(&self.manifest(&name.to_string_lossy())?, &text)?;
+                self.write(&name.to_string_lossy(), &text)?;
             }
         }
         for (file, object) in manifests::objects(&self.topology) {
-            state::replace(&self.manifest(&file)?, manifests::to_yaml(&object).as_bytes())?;
+            self.write(&file, manifests::to_yaml(&object).as_bytes())?;
         }
         Ok(())
+    }
+
+    /// Writes a manifest, whoever reads it.
+    fn write(&self, file: &str, text: &[u8]) -> Result<()> {
+        state::replace(&self.manifest(file)?, text)?;
+        match &self.api {
+            Some(api) => api.mirror(file, &String::from_utf8_lossy(text)),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn source(&self) -> Source {
+        if self.api.is_some() {
+            Source::ApiServer
+        } else {
+            Source::Manifests
+        }
+    }
+
+    /// The API server, if agents have their objects from one.
+    pub fn api(&self) -> Option<&ApiServer> {
+        self.api.as_ref()
     }
 
     /// Its name.
@@ -301,7 +350,7 @@ impl Lab {
     /// # Errors
     /// `file` is not the plain name of a YAML file, or cannot be written.
     pub fn apply(&self, file: &str, yaml: &str) -> Result<()> {
-        state::replace(&self.manifest(file)?, yaml.as_bytes())
+        self.write(file, yaml.as_bytes())
     }
 
     /// Changes the object in `file`: it is read, handed to `change`, and written.
@@ -314,7 +363,7 @@ impl Lab {
         let mut object: Value =
             serde_saphyr::from_str(&text).map_err(|e| anyhow::anyhow!("{}: {e}", path.display()))?;
         change(&mut object);
-        state::replace(&path, manifests::to_yaml(&object).as_bytes())
+        self.write(file, manifests::to_yaml(&object).as_bytes())
     }
 
     /// Removes `file` from the manifests.
@@ -323,7 +372,11 @@ impl Lab {
     /// There is no such file.
     pub fn remove(&self, file: &str) -> Result<()> {
         let path = self.manifest(file)?;
-        fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))
+        fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        match &self.api {
+            Some(api) => api.mirror(file, ""),
+            None => Ok(()),
+        }
     }
 
     /// Asks `done` until it says yes, and returns how long that took.

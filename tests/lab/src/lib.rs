@@ -17,6 +17,7 @@
 //! ```
 
 mod agent;
+mod api;
 mod build;
 pub mod demo;
 mod lab;
@@ -34,8 +35,9 @@ mod state;
 pub mod topology;
 
 pub use agent::AgentCommand;
+pub use api::{ApiServer, Source};
 pub use lab::{Lab, Listed, list};
 pub use nix::sys::signal::Signal;
-pub use place::{Node, Place, Pod};
+pub use place::{Node, Place, Pod, binary};
 pub use run::{Output, Running};
 pub use topology::Topology;

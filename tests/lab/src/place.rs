@@ -172,7 +172,10 @@ impl<'l> Deref for Pod<'l> {
 
 /// The program `name` of this workspace: `SLUICE_BIN_DIR`, then beside the running program or one folder above (where
 /// cargo puts tests), then on the path.
-pub(crate) fn binary(name: &str) -> Result<PathBuf> {
+///
+/// # Errors
+/// It is in none of these places.
+pub fn binary(name: &str) -> Result<PathBuf> {
     let here = std::env::current_exe().unwrap_or_default();
     let beside = here.ancestors().skip(1).take(2).map(PathBuf::from);
     let on_path = std::env::var_os("PATH").unwrap_or_default();

@@ -10,7 +10,7 @@ pub(super) fn page(rows: &[ServiceRow], name: Option<&str>) -> Page {
     let mut page = Page::default();
     match (rows, name) {
         ([], _) => {
-            let why = "no services are served; manifests hold none, or none with an address  (sluice status)";
+            let why = "no services are served; there are none, or none with an address  (sluice status)";
             page.line([why.into()]);
         }
         (rows, None) => overview(&mut page, rows),

@@ -9,6 +9,8 @@ use sluice_wire::DropGroup;
 
 /// Most lines of each kind of trouble; the rest is counted.
 const MOST: usize = 10;
+/// An API server that was not heard of for so long, bookmarks included, cannot be reached; milliseconds.
+const LONG_UNHEARD: u64 = 90_000;
 
 /// What `sluice status` shows.
 pub(super) fn page(status: &Status) -> Page {
@@ -44,19 +46,25 @@ fn headline(page: &mut Page, status: &Status) {
 
 fn source(page: &mut Page, status: &Status) {
     let source = &status.source;
-    let synced = if source.synced {
-        "".into()
-    } else {
-        bad("not read completely yet   ")
+    let synced = match source.saved_age_ms {
+        _ if !source.synced => bad("not read completely yet   "),
+        Some(ms) => doubtful(&format!("as saved {} ago   ", duration(ms))),
+        None => "".into(),
     };
     let change = match source.last_change_ms {
         Some(ms) => format!("last change {} ago", duration(ms)),
         None => "no change seen yet".into(),
     };
+    let heard = match source.last_heard_ms {
+        Some(ms @ LONG_UNHEARD..) => bad(&format!("not heard for {}   ", duration(ms))),
+        Some(ms) => format!("heard {} ago   ", duration(ms)).into(),
+        None => "".into(),
+    };
     page.line([
         label("source"),
         format!("{} {}   ", source.kind, source.place).into(),
         synced,
+        heard,
         change.into(),
     ]);
 }
@@ -146,14 +154,14 @@ fn troubles(page: &mut Page, status: &Status) {
     let problems = &status.source.problems;
     if !problems.is_empty() {
         let what = many(problems.len(), "problem");
-        page.line([bad(&what), " in manifests; what they held before stays in force".into()]);
+        page.line([bad(&what), " at the source; what was in force before stays".into()]);
     }
     for problem in problems.iter().take(MOST) {
         let line = problem.line.map_or_else(String::new, |line| format!(", line {line}"));
         let column = problem
             .column
             .map_or_else(String::new, |column| format!(", column {column}"));
-        page.line([format!("  {}{line}{column}: {}", problem.file, problem.text).into()]);
+        page.line([format!("  {}{line}{column}: {}", problem.origin, problem.text).into()]);
     }
     more(page, problems.len(), "sluice status -o json");
     let ignored = &status.source.ignored;

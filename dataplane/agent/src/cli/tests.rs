@@ -56,6 +56,24 @@ fn long_lists_of_trouble_are_counted() {
 }
 
 #[test]
+fn an_api_server_is_told_to_be_heard_or_not() {
+    let mut status: Status = answer("status-waiting");
+    let line = |status: &Status| {
+        let text = status::page(status).render(false);
+        text.lines().find(|line| line.starts_with("source")).unwrap().to_owned()
+    };
+    assert!(!line(&status).contains("heard"), "files are not heard of");
+    status.source.last_heard_ms = Some(1300);
+    assert!(line(&status).contains("   heard 1.3 s ago   "), "{}", line(&status));
+    status.source.last_heard_ms = Some(95_000);
+    assert!(
+        line(&status).contains("   not heard for 95 s   ") || line(&status).contains("   not heard for 1 min"),
+        "{}",
+        line(&status)
+    );
+}
+
+#[test]
 fn services_and_endpoints() {
     let rows: Vec<_> = answer("services");
     shown("services", &services::page(&rows, None));

@@ -5,9 +5,12 @@ use super::tree::{Tree, line_of, short};
 use serde_saphyr::Spanned;
 
 /// Every key with its full path, in the order of the example.
-pub(super) const KEYS: [&str; 24] = [
+pub(super) const KEYS: [&str; 28] = [
     "node",
+    "source",
     "manifests",
+    "kubernetes.kubeconfig",
+    "kubernetes.servers",
     "socket",
     "bpffs",
     "uplink.interface",
@@ -18,6 +21,7 @@ pub(super) const KEYS: [&str; 24] = [
     "workers.count",
     "workers.cpus",
     "workers.polling",
+    "workers.priority",
     "services.scheduler",
     "services.cidrs",
     "services.nodeports",

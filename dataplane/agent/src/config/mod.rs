@@ -1,4 +1,4 @@
-//! Decides what a configuration file may say and what holds where it says nothing. It never looks at the machine beyond its host name, so a file that
+//! Decides what a configuration file may say and what holds where it says nothing. It never looks at the machine beyond its name, so a file that
 //! is right here is right on the next node.
 
 mod apart;
@@ -33,8 +33,12 @@ const DEFAULT_VNI: Vni = match Vni::new(1) {
 pub(crate) struct Config {
     /// Name of this node's Node object.
     pub(crate) node: String,
+    /// Where objects come from.
+    pub(crate) source: Source,
     /// Directory of manifests.
     pub(crate) manifests: PathBuf,
+    /// The API server.
+    pub(crate) kubernetes: KubernetesConfig,
     /// Socket for status and attachments; the agent's state lies beside it.
     pub(crate) socket: PathBuf,
     /// Directory of the BPF file system where the program is pinned.
@@ -55,6 +59,24 @@ pub(crate) struct Config {
     pub(crate) limits: LimitsConfig,
     /// The agent's own log.
     pub(crate) log: LogConfig,
+}
+
+/// Where objects come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// A directory.
+    Manifests,
+    /// The API server.
+    Kubernetes,
+}
+
+/// `kubernetes`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct KubernetesConfig {
+    /// Address and credentials; `None`: those that a pod is given.
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Addresses to ask instead.
+    pub(crate) servers: Vec<String>,
 }
 
 /// `uplink`.
@@ -95,6 +117,8 @@ pub(crate) struct WorkersConfig {
     pub(crate) pinned: Option<Vec<usize>>,
     /// What a worker does without packets.
     pub(crate) polling: Polling,
+    /// Who goes first on its CPU.
+    pub(crate) priority: Priority,
 }
 
 impl WorkersConfig {
@@ -107,6 +131,15 @@ impl WorkersConfig {
             first.map_or_else(Vec::new, |first| allowed[first..].iter().map(|core| core.id).collect())
         })
     }
+}
+
+/// What an adaptive worker is to the other threads of its CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Priority {
+    /// Before them, while it leaves them an eighth of the time.
+    Realtime,
+    /// One of them.
+    Normal,
 }
 
 /// What a worker does without packets.
@@ -211,8 +244,10 @@ impl Config {
     /// What holds when only the uplink's interface is said.
     fn with_defaults(interface: String) -> Self {
         Self {
-            node: host_name(),
+            node: own_name(),
+            source: Source::Manifests,
             manifests: "/etc/sluice/manifests".into(),
+            kubernetes: KubernetesConfig::default(),
             socket: DEFAULT_SOCKET.into(),
             bpffs: "/sys/fs/bpf/sluice".into(),
             uplink: UplinkConfig {
@@ -228,6 +263,7 @@ impl Config {
                 count: 1,
                 pinned: None,
                 polling: Polling::Adaptive,
+                priority: Priority::Realtime,
             },
             services: ServicesConfig {
                 scheduler: SchedulerKind::Random,
@@ -268,8 +304,12 @@ fn default_cidrs() -> Vec<Prefix> {
         .collect()
 }
 
-/// The host's name in lower case, as kubelet registers a node; empty when it cannot be read.
-fn host_name() -> String {
+/// What a pod is told by the environment, else the host's name in lower case, as kubelet registers a node; empty when it cannot be read.
+fn own_name() -> String {
+    let told = std::env::var("NODE_NAME").unwrap_or_default();
+    if !told.is_empty() {
+        return told;
+    }
     std::fs::read_to_string("/proc/sys/kernel/hostname")
         .unwrap_or_default()
         .trim()

@@ -2,9 +2,10 @@
 
 use super::error::Fault;
 use super::keys::{HINT, check};
-use super::tree::{self, Tree};
+use super::tree::{self, Tree, short};
 use super::values::Value;
-use super::{Config, LogFormat, Polling, Queues, WorkersConfig, apart};
+use super::{Config, LogFormat, Polling, Priority, Queues, Source, WorkersConfig, apart};
+use sluice_control::source::Cluster;
 use sluice_lb::{PortRange, SchedulerKind};
 use sluice_wire::Vni;
 use std::io::{ErrorKind, Read};
@@ -57,7 +58,17 @@ pub(super) fn config(bytes: &[u8]) -> Result<Config, Fault> {
             "`node` is missing, and the host has no name; give the name of this node's Node object",
         ));
     }
+    if !is_node_name(&config.node) {
+        return Err(Fault::whole_file(format!(
+            "`node` is missing, and NODE_NAME or the host's name, `{}`, is none of a Node object; give one",
+            short(&config.node)
+        )));
+    }
+    set(&mut config.source, find("source"), |v| {
+        v.choice(&[("manifests", Source::Manifests), ("kubernetes", Source::Kubernetes)])
+    })?;
     set(&mut config.manifests, find("manifests"), |v| v.path())?;
+    kubernetes(&tree, &mut config)?;
     set(&mut config.socket, find("socket"), |v| {
         let path = v.path()?;
         let fits = path.as_os_str().len() <= SOCKET_BYTES;
@@ -124,6 +135,24 @@ pub(super) fn config(bytes: &[u8]) -> Result<Config, Fault> {
     Ok(config)
 }
 
+fn kubernetes(tree: &Tree, config: &mut Config) -> Result<(), Fault> {
+    let (kubeconfig, servers) = ("kubernetes.kubeconfig", "kubernetes.servers");
+    let unused = [kubeconfig, servers].into_iter().find_map(|key| Value::find(tree, key));
+    if let Some(value) = unused.filter(|_| config.source != Source::Kubernetes) {
+        return Err(value.fault("is set, but objects come from manifests; want `source: kubernetes`, too"));
+    }
+    set(&mut config.kubernetes.kubeconfig, Value::find(tree, kubeconfig), |v| {
+        v.path().map(Some)
+    })?;
+    set(&mut config.kubernetes.servers, Value::find(tree, servers), |v| {
+        v.list("addresses such as https://10.0.0.10:6443", server)
+    })
+}
+
+fn server(item: &Tree) -> Option<String> {
+    text_of(item).filter(|text| Cluster::is_server(text)).map(str::to_owned)
+}
+
 /// Sets a field when its key is there.
 fn set<T>(
     field: &mut T,
@@ -158,6 +187,14 @@ fn interface(tree: &Tree) -> Result<String, Fault> {
 fn node(value: &Value<'_>) -> Result<String, Fault> {
     const WANT: &str = "the name of a Node object: lower-case letters, digits, `-` and `.`";
     let name = value.text(WANT)?;
+    if is_node_name(name) {
+        Ok(name.into())
+    } else {
+        Err(value.wrong(WANT))
+    }
+}
+
+fn is_node_name(name: &str) -> bool {
     let label = |label: &str| {
         !label.is_empty()
             && label
@@ -166,11 +203,7 @@ fn node(value: &Value<'_>) -> Result<String, Fault> {
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
-    if name.len() <= 253 && name.split('.').all(label) {
-        Ok(name.into())
-    } else {
-        Err(value.wrong(WANT))
-    }
+    name.len() <= 253 && name.split('.').all(label)
 }
 
 fn ports(value: &Value<'_>, such_as: &str) -> Result<PortRange, Fault> {
@@ -191,6 +224,9 @@ fn workers(tree: &Tree, workers: &mut WorkersConfig) -> Result<(), Fault> {
     set(&mut workers.count, count, |v| v.number(1..=64))?;
     set(&mut workers.polling, Value::find(tree, "workers.polling"), |v| {
         v.choice(&[Polling::Adaptive, Polling::Busy].map(|polling| (polling.name(), polling)))
+    })?;
+    set(&mut workers.priority, Value::find(tree, "workers.priority"), |v| {
+        v.choice(&[("realtime", Priority::Realtime), ("normal", Priority::Normal)])
     })?;
     let Some(value) = cpus else { return Ok(()) };
     let cpu = |item: &Tree| match item {

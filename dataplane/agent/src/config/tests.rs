@@ -29,6 +29,9 @@ fn the_example_names_every_key() {
     // With its optional keys taken in, too.
     let text = EXAMPLE
         .replace("# node:", "node:")
+        .replace("source: manifests", "source: kubernetes")
+        .replace("  # kubeconfig:", "  kubeconfig:")
+        .replace("  # servers:", "  servers:")
         .replace("  # mtu:", "  mtu:")
         .replace("  # cpus:", "  cpus:");
     let config = parse(&text).unwrap();
@@ -59,7 +62,7 @@ manifests: /m
 socket: /s
 bpffs: /b
 vxlan: {vni: 4096, port: 4789, mtu: 8950}
-workers: {count: 2, cpus: [5, 0], polling: busy}
+workers: {count: 2, cpus: [5, 0], polling: busy, priority: normal}
 services: {scheduler: mh, cidrs: [10.96.0.0/16, fd00:96::/112], nodeports: 20000-20999}
 snat: {ports: 50000-50999}
 memory: {frames: 1024, connections: 2000, flows: 4000}
@@ -84,7 +87,8 @@ log: {level: debug, format: json}
         WorkersConfig {
             count: 2,
             pinned: Some(vec![5, 0]),
-            polling: Polling::Busy
+            polling: Polling::Busy,
+            priority: Priority::Normal
         }
     );
     assert_eq!(config.workers.cpus(), [5, 0]);
@@ -158,6 +162,7 @@ fn without_a_choice_workers_get_the_last_cpus_or_none() {
             count,
             pinned: None,
             polling: Polling::Busy,
+            priority: Priority::Normal,
         }
         .cpus()
     };
@@ -245,7 +250,7 @@ fn wrong_values_are_quoted_with_what_is_wanted() {
         ),
         (
             "workers: 4",
-            "line 2: `workers` is `4`; want a map with keys of count, cpus, polling  (sluice config example prints all keys)",
+            "line 2: `workers` is `4`; want a map with keys of count, cpus, polling, priority  (sluice config example prints all keys)",
         ),
         (
             "vxlan: {vni: 16777216}",
@@ -313,6 +318,45 @@ fn wrong_values_are_quoted_with_what_is_wanted() {
         uplink("{interface: e, queues: some}"),
         "config c.yaml, line 1: `uplink.queues` is `some`; want `all` or a number from 1 to 1024"
     );
+}
+
+#[test]
+fn where_objects_come_from_is_said_once() {
+    let file = with("");
+    assert_eq!(file.source, Source::Manifests);
+    let cluster = with(
+        "source: kubernetes\nkubernetes: {kubeconfig: /k, servers: [\"https://192.0.2.9:6443\", \"https://[2001:db8::9]:6443\"]}",
+    );
+    assert_eq!(
+        (cluster.source, cluster.kubernetes.kubeconfig),
+        (Source::Kubernetes, Some("/k".into()))
+    );
+    assert_eq!(cluster.kubernetes.servers.len(), 2);
+    assert_eq!(
+        with("source: kubernetes").kubernetes,
+        KubernetesConfig::default(),
+        "as a pod"
+    );
+    for (text, want) in [
+        (
+            "source: etcd",
+            "line 2: `source` is `etcd`; want one of manifests, kubernetes",
+        ),
+        (
+            "kubernetes: {kubeconfig: /k}",
+            "line 2: `kubernetes.kubeconfig` is set, but objects come from manifests; want `source: kubernetes`, too",
+        ),
+        (
+            "source: kubernetes\nkubernetes: {servers: [192.0.2.9]}",
+            "line 3: `kubernetes.servers` has `192.0.2.9`; want addresses such as https://10.0.0.10:6443",
+        ),
+        (
+            "source: kubernetes\nkubernetes: {kubeconfig: k}",
+            "line 3: `kubernetes.kubeconfig` is `k`; want an absolute path",
+        ),
+    ] {
+        assert_eq!(said(text), want, "{text}");
+    }
 }
 
 #[test]

@@ -31,6 +31,17 @@ pub(super) struct Span {
     pub(super) slept: bool,
 }
 
+impl Span {
+    /// Spent in the call that tells which queues have something.
+    pub(super) fn waited_ns(self) -> u64 {
+        self.began_ns.saturating_sub(self.after_ns)
+    }
+
+    pub(super) fn took_ns(self) -> u64 {
+        self.ended_ns.saturating_sub(self.after_ns)
+    }
+}
+
 impl Meters {
     /// A burst of so many frames came, one at least.
     #[inline]
@@ -44,7 +55,7 @@ impl Meters {
     /// Every nanosecond goes into exactly one of the three.
     #[inline]
     pub(super) fn round(&self, span: Span, found: bool) {
-        let waited = span.began_ns.saturating_sub(span.after_ns);
+        let waited = span.waited_ns();
         let worked = span.ended_ns.saturating_sub(span.began_ns);
         let awake = if found { &self.busy_ns } else { &self.poll_ns };
         if span.slept {

@@ -9,16 +9,18 @@ mod idle;
 mod line;
 mod meters;
 mod pace;
+mod priority;
 mod queues;
 
 use crate::clock::Clock;
 use crossbeam::channel::{Receiver, Sender};
 pub(crate) use egress::Crossing;
 use egress::Out;
-use idle::Idle;
 pub(crate) use idle::Polling;
+use idle::{Idle, Left};
 pub(crate) use meters::Meters;
 use meters::Span;
+pub(crate) use priority::Priority;
 pub(crate) use queues::Losses;
 use queues::Queues;
 use sluice_engine::{Burst, Counters, Engine};
@@ -87,6 +89,7 @@ pub(crate) struct Worker {
     pub(crate) resolve: Sender<Addr>,
     pub(crate) clock: Clock,
     pub(crate) polling: Polling,
+    pub(crate) priority: Priority,
     pub(crate) meters: Arc<Meters>,
     pub(crate) costs: Arc<[AtomicU32]>,
 }
@@ -98,7 +101,7 @@ impl Worker {
         let mut queues = Queues::new(self.clock, self.costs.clone());
         let mut idle = Idle::new(self.polling);
         let (mut rx, mut tokens) = (Burst::new(), Tokens::new());
-        let mut timeout = Some(Duration::ZERO);
+        let mut timeout = Duration::ZERO;
         let mut before_ns = self.clock.now_ns();
         loop {
             while let Ok(command) = self.commands.try_recv() {
@@ -117,9 +120,9 @@ impl Worker {
                     Command::Stop => return self.end(queues),
                 }
             }
-            let slept = timeout != Some(Duration::ZERO);
+            let slept = timeout > Duration::ZERO;
             // One call tells which queues have something, and is where the worker sleeps.
-            if self.ready.poll(timeout, &mut tokens).is_err() {
+            if self.ready.poll(Some(timeout), &mut tokens).is_err() {
                 tracing::error!(
                     worker = self.index,
                     "the set of queues cannot be polled; the worker stops"
@@ -155,9 +158,14 @@ impl Worker {
                 began_ns = ended_ns;
             }
             out.queues.end_round(&mut self.pools, &counters);
-            work += usize::from(out.queues.has_waiting());
             self.engine.tick(snapshot, now_ns, &mut self.pools, &mut out);
-            work += out.queues.recycle(&mut self.pools);
+            let unsent = out.queues.recycle(&mut self.pools);
+            let left = Left {
+                waiting: out.queues.has_waiting(),
+                unsent,
+                held: counters.held.get().0 > 0,
+            };
+            let found = work > 0 || left.waiting;
             counters.events.rounds.add(1);
             let after_ns = self.clock.now_ns();
             let span = Span {
@@ -166,19 +174,19 @@ impl Worker {
                 ended_ns: after_ns,
                 slept,
             };
-            self.meters.round(span, work > 0);
-            if work == 0 {
+            self.meters.round(span, found);
+            if !found {
                 counters.events.idle_rounds.add(1);
             }
-            let holds = counters.held.get().0 > 0;
-            timeout = idle.after(work, after_ns.saturating_sub(before_ns), holds);
+            self.priority.after(self.index, span);
+            timeout = idle.after(span, found, left);
             before_ns = after_ns;
-            if timeout != Some(Duration::ZERO) {
+            if timeout > Duration::ZERO {
                 counters.events.sleeps.add(1);
                 self.crossing.sleeps(self.index);
                 // Somebody may have sent us frames before he could see that we sleep.
                 if self.crossing.has_frames(self.index) {
-                    timeout = Some(Duration::ZERO);
+                    timeout = Duration::ZERO;
                 }
             }
         }

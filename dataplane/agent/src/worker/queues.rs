@@ -246,13 +246,10 @@ impl<C: Now> Queues<C> {
         !rx.is_empty()
     }
 
-    /// Finished transmissions go home and receive rings are filled; how many frames moved.
-    pub(super) fn recycle(&mut self, pools: &mut Pools) -> usize {
-        let mut moved = 0;
-        for io in self.ports.iter_mut().flatten().flat_map(|p| &mut p.queues) {
-            moved += io.recycle(pools).returned as usize;
-        }
-        moved
+    /// Finished transmissions go home and receive rings are filled; whether a queue must be asked again to send.
+    pub(super) fn recycle(&mut self, pools: &mut Pools) -> bool {
+        let queues = self.ports.iter_mut().flatten().flat_map(|port| &mut port.queues);
+        queues.fold(false, |unsent, io| io.recycle(pools).unsent | unsent)
     }
 
     /// Queues a frame for a port that [`Self::has`] queues here; a full burst goes first.

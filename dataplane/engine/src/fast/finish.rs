@@ -19,7 +19,7 @@ pub(super) struct Counted {
 }
 
 /// What a burst is rewritten with.
-pub(super) struct Work<'a> {
+pub(super) struct Rewriting<'a> {
     pub(super) cx: Context<'a>,
     pub(super) cache: &'a mut FlowCache,
     pub(super) shared: &'a Shared,
@@ -30,7 +30,7 @@ pub(super) struct Work<'a> {
     pub(super) gathers: bool,
 }
 
-impl Work<'_> {
+impl Rewriting<'_> {
     /// Rewrites one packet, and notes what becomes of it; false, with nothing changed, where the general path must look.
     #[inline(always)]
     pub(super) fn finish(&mut self, place: Place, sight: &mut Sight, frame: &mut Frame) -> bool {
@@ -43,7 +43,7 @@ impl Work<'_> {
         }
         let parts = &cx.snapshot.parts;
         let ip_len = sight.packet.ip_len();
-        match entry.way {
+        match entry.way() {
             Way::Drop(_) => return false,
             Way::Port(slot) => {
                 let Some(port) = parts.ports.get(slot).filter(|port| ip_len <= usize::from(port.mtu)) else {
@@ -101,9 +101,11 @@ impl Work<'_> {
 /// Rewrites what is in the packet's own headers, and counts it.
 #[inline(always)]
 fn patch(entry: &mut Entry, sight: &Sight, frame: &mut Frame, counted: &mut Counted) {
-    let (times, bytes) = sight.strip(frame);
-    counted.pulled.0 += times;
-    counted.pulled.1 += bytes;
+    if sight.is_wrapped(frame) {
+        let (times, bytes) = sight.strip(frame);
+        counted.pulled.0 += times;
+        counted.pulled.1 += bytes;
+    }
     counted.hits += 1;
     entry.count(frame.buf.len());
     let partial = matches!(frame.meta.checksum, Checksum::Partial { .. });
@@ -133,19 +135,23 @@ fn has_room(frame: &Frame, template: &Template) -> bool {
 
 #[inline(always)]
 fn wrap(frame: &mut Frame, sight: &Sight, template: &Template, (source_port, ip_id): (u16, u16)) {
-    // An unverified sum may be wrong; a right outer checksum around it takes the long way.
-    let known = template.sums() && frame.meta.checksum == Checksum::Good;
-    let parsed = known.then(|| sight.packet.parsed(frame.buf.bytes()));
     let done = frame.buf.push(template.overhead()).is_some()
         && template
-            .write(
-                frame.buf.bytes_mut(),
-                source_port,
-                ip_id,
-                sight.packet.tos,
-                parsed.as_ref(),
-            )
+            .write_unsummed(frame.buf.bytes_mut(), source_port, ip_id, sight.packet.tos)
             .is_ok();
     debug_assert!(done, "there is room");
+    if template.sums() {
+        sum_outer(frame, sight, template, source_port);
+    }
     frame.meta.checksum = Checksum::Good;
+}
+
+/// Fills in the checksum of tunnel headers that are written.
+#[inline(never)]
+fn sum_outer(frame: &mut Frame, sight: &Sight, template: &Template, source_port: u16) {
+    // An unverified sum may be wrong; a right outer checksum around it takes the long way.
+    let known = frame.meta.checksum == Checksum::Good;
+    let inner = frame.buf.bytes().get(template.overhead()..).filter(|_| known);
+    let parsed = inner.map(|inner| sight.packet.parsed(inner));
+    template.write_checksum(frame.buf.bytes_mut(), source_port, parsed.as_ref());
 }

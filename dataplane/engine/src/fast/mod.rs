@@ -9,15 +9,16 @@ mod sight;
 pub(crate) use peers::Peers;
 
 use crate::action::Way;
-use crate::cache::Flags;
+use crate::cache::{Flags, FlowCache};
 use crate::engine::Context;
 use crate::merge::look_ahead;
 use crate::{Burst, Egress, Engine, Frame};
-use finish::{Counted, Work};
-use sight::{Fate, Sight};
-use sluice_mem::Pools;
+use finish::{Counted, Rewriting};
+use foldhash::quality::RandomState;
+use sight::{Fate, MacWord, Sight};
+use sluice_mem::{Pools, Work};
 use sluice_snapshot::{Caps, PortKind};
-use sluice_wire::{BURST, PortSlot};
+use sluice_wire::{BURST, PortSlot, Scope};
 
 /// What is known of the frames of a burst, and what is counted once for all of them.
 pub(crate) struct Sights {
@@ -58,16 +59,30 @@ impl Left {
     }
 }
 
+/// One burst's work, for the processor that there is.
+pub(crate) struct Fast<'a, E> {
+    pub(crate) engine: &'a mut Engine,
+    pub(crate) cx: Context<'a>,
+    pub(crate) pools: &'a mut Pools,
+    pub(crate) rx: &'a mut Burst,
+    /// Gets what is not forwarded.
+    pub(crate) rest: &'a mut Burst,
+    pub(crate) out: &'a mut E,
+}
+
+impl<E: Egress> Work for Fast<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        self.engine.fast(self.cx, self.pools, self.rx, self.rest, self.out);
+    }
+}
+
 impl Engine {
     /// Forwards what it can of `rx`; `rest` gets the others.
-    pub(crate) fn fast<E: Egress>(
-        &mut self,
-        cx: Context<'_>,
-        pools: &mut Pools,
-        rx: &mut Burst,
-        rest: &mut Burst,
-        out: &mut E,
-    ) {
+    #[inline(always)]
+    fn fast<E: Egress>(&mut self, cx: Context<'_>, pools: &mut Pools, rx: &mut Burst, rest: &mut Burst, out: &mut E) {
         self.look(cx, rx);
         let more = self.look_up_all(cx, rx.len());
         // Mostly all of them.
@@ -100,28 +115,37 @@ impl Engine {
             hasher,
             ..
         } = self;
+        let mut later = &mut sights.each[..];
         // Frames of one port come together.
-        let (mut slot, mut port, mut run) = (PortSlot(0), None, (0, 0));
-        for (frame, sight) in frames.iter().zip(sights.each.iter_mut()) {
-            if frame.meta.ingress != slot || run.0 == 0 {
-                if run.0 > 0 {
-                    counters.receive(slot, run.0, run.1);
+        for run in frames.chunk_by(|a, b| a.meta.ingress == b.meta.ingress) {
+            let (these, others) = core::mem::take(&mut later).split_at_mut(run.len());
+            later = others;
+            let slot = run[0].meta.ingress;
+            let port = cx.snapshot.parts.ports.get(slot);
+            let scope = port.map_or(Scope::of(0), |port| port.scope);
+            let bytes = run.iter().map(|frame| frame.buf.total_len() as u64).sum();
+            let each = run.iter().zip(these.iter_mut());
+            match port.map(|port| &port.kind) {
+                Some(PortKind::Uplink { mac }) => {
+                    let mac = MacWord::of(*mac);
+                    for (frame, sight) in each {
+                        sight.outside(cx, peers, frame, mac, scope);
+                        ahead(sight, hasher, cache);
+                    }
                 }
-                slot = frame.meta.ingress;
-                (port, run) = (cx.snapshot.parts.ports.get(slot), (0, 0));
+                Some(kind @ (PortKind::Pod { .. } | PortKind::Host { .. })) => {
+                    let mac = match kind {
+                        PortKind::Pod { mac, .. } => Some(MacWord::of(*mac)),
+                        _ => None,
+                    };
+                    for (frame, sight) in each {
+                        sight.inside(frame, mac, scope);
+                        ahead(sight, hasher, cache);
+                    }
+                }
+                None => these.fill(Sight::NOTHING),
             }
-            run = (run.0 + 1, run.1 + frame.buf.total_len() as u64);
-            match port.map(|port| (&port.kind, port.scope)) {
-                Some((PortKind::Pod { mac, .. }, scope)) => sight.inside(frame, Some(*mac), scope),
-                Some((PortKind::Host { .. }, scope)) => sight.inside(frame, None, scope),
-                Some((PortKind::Uplink { mac }, scope)) => sight.outside(cx, peers, frame, *mac, scope),
-                None => *sight = Sight::NOTHING,
-            }
-            sight.hash = crate::engine::hash(hasher, &sight.packet.words);
-            cache.prefetch(sight.hash);
-        }
-        if run.0 > 0 {
-            counters.receive(slot, run.0, run.1);
+            counters.receive(slot, run.len() as u64, bytes);
         }
     }
 
@@ -140,16 +164,14 @@ impl Engine {
             let known = sight.place.and_then(|place| cache.get(place));
             match known.filter(|entry| entry.flags.has(Flags::FAST) && entry.words() == sight.packet.words) {
                 Some(entry) => {
-                    if entry.generation != cx.snapshot.generation
-                        && let Some(place) = sight.place
-                    {
-                        cache.prefetch_deps(place);
+                    if entry.generation != cx.snapshot.generation {
+                        cache.prefetch_ground(entry);
                     }
                     if entry.is_due(tick) {
                         shared.connections.prefetch(entry.record);
                         shared.connections.prefetch_usage(entry.record, entry.direction);
                     }
-                    may_grow |= matches!(entry.way, Way::Port(slot) if grows_at(cx, slot));
+                    may_grow |= matches!(entry.way(), Way::Port(slot) if grows_at(cx, slot));
                 }
                 None => sight.place = None,
             }
@@ -172,7 +194,7 @@ impl Engine {
             outer_ip_id,
             ..
         } = self;
-        let mut work = Work {
+        let mut work = Rewriting {
             cx,
             cache,
             shared,
@@ -210,6 +232,13 @@ impl Engine {
         let parsed = packet.parsed(frame.buf.bytes());
         self.gather(cx, pools, (frame, &parsed, more), (Way::Port(port), 0), out);
     }
+}
+
+/// Asks for the set of the cache that a packet's flow belongs to.
+#[inline(always)]
+fn ahead(sight: &mut Sight, hasher: &RandomState, cache: &FlowCache) {
+    sight.hash = crate::engine::hash(hasher, &sight.packet.words);
+    cache.prefetch(sight.hash);
 }
 
 /// Whether any super-frames are taken by this port.

@@ -1,6 +1,7 @@
 //! Remembers which outer addresses are tunnels to this node, and whose. A few of them, in a place that their hash gives; what is not
 //! there is asked of the snapshot, and nothing outlives that.
 
+use super::sight::MacWord;
 use crate::engine::Context;
 use sluice_wire::{FlowWords, Generation, MacAddr, Plain, Scope};
 
@@ -12,7 +13,7 @@ struct Known {
     outer: FlowWords,
     scope: Scope,
     /// MAC that inner frames are for.
-    mac: MacAddr,
+    mac: MacWord,
     generation: Generation,
 }
 
@@ -24,7 +25,7 @@ impl Default for Peers {
         let nobody = Known {
             outer: FlowWords::NONE,
             scope: Scope::of(0),
-            mac: MacAddr([0; 6]),
+            mac: MacWord::of(MacAddr([0; 6])),
             generation: Generation(0),
         };
         Self(Box::new([nobody; PLACES]))
@@ -34,7 +35,7 @@ impl Default for Peers {
 impl Peers {
     /// The scope of the tunnel that the packet `outer` comes out of, if it is one of this node's, and the MAC that inner frames are for.
     #[inline(always)]
-    pub(super) fn tunnel(&mut self, cx: Context<'_>, outer: &Plain) -> Option<(Scope, MacAddr)> {
+    pub(super) fn tunnel(&mut self, cx: Context<'_>, outer: &Plain) -> Option<(Scope, MacWord)> {
         let words = FlowWords {
             ports: 0,
             scope: Scope::of(0),
@@ -52,7 +53,7 @@ impl Peers {
     }
 
     #[cold]
-    fn ask(&mut self, cx: Context<'_>, outer: FlowWords, place: usize) -> Option<(Scope, MacAddr)> {
+    fn ask(&mut self, cx: Context<'_>, outer: FlowWords, place: usize) -> Option<(Scope, MacWord)> {
         let parts = &cx.snapshot.parts;
         let tuple = outer.key().tuple;
         let (_, peer) = parts.forwarding.tunnel_source(tuple.src)?;
@@ -63,6 +64,7 @@ impl Peers {
             true => parts.node.vtep_mac_v6,
             false => parts.node.vtep_mac_v4,
         };
+        let mac = MacWord::of(mac);
         self.0[place] = Known {
             outer,
             scope: peer.scope,

@@ -5,7 +5,35 @@ use super::peers::Peers;
 use crate::Frame;
 use crate::cache::Place;
 use crate::engine::Context;
-use sluice_wire::{Checksum, MacAddr, Plain, PortSlot, Proto, Scope, ethertype};
+use sluice_wire::{Checksum, ETH_LEN, MacAddr, Plain, PortSlot, Proto, Scope, ethertype};
+
+/// A MAC address as a word. Parts of it would be stored one by one and read together, for which a processor waits.
+#[derive(Clone, Copy)]
+pub(super) struct MacWord(u64);
+
+impl MacWord {
+    const MASK: u64 = u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0]);
+
+    #[inline(always)]
+    pub(super) const fn of(mac: MacAddr) -> Self {
+        let [a, b, c, d, e, f] = mac.0;
+        Self(u64::from_ne_bytes([a, b, c, d, e, f, 0, 0]))
+    }
+
+    /// Whether a frame is for it.
+    #[inline(always)]
+    fn gets(self, header: &[u8; ETH_LEN]) -> bool {
+        let [to @ .., _, _, _, _, _, _] = *header;
+        u64::from_ne_bytes(to) & Self::MASK == self.0
+    }
+
+    /// Whether a frame is from it.
+    #[inline(always)]
+    fn sends(self, header: &[u8; ETH_LEN]) -> bool {
+        let [_, _, _, _, _, _, from @ ..] = *header;
+        u64::from_ne_bytes(from) & Self::MASK == self.0
+    }
+}
 
 /// What was seen of a frame, and what becomes of it.
 #[derive(Clone, Copy)]
@@ -50,30 +78,29 @@ impl Sight {
 
     /// Looks at a frame that came in by a pod's port or the host's; `mac` is the only source that is let in, where there is one.
     #[inline(always)]
-    pub(super) fn inside(&mut self, frame: &Frame, mac: Option<MacAddr>, scope: Scope) {
+    pub(super) fn inside(&mut self, frame: &Frame, mac: Option<MacWord>, scope: Scope) {
         let bytes = frame.buf.bytes();
         (self.front, self.usual, self.fate) = (0, false, Fate::Left);
         self.packet.words.scope = scope;
         if !self.packet.read(bytes) {
             return;
         }
-        let Some(macs) = bytes.first_chunk::<12>() else { return };
-        let [_, _, _, _, _, _, from @ ..] = *macs;
-        let may = mac.is_none_or(|mac| mac.0 == from);
-        self.usual =
-            may && macs[0] & 1 == 0 && is_single(frame) && self.moves_nothing() && self.is_own(frame.meta.checksum);
+        let Some(header) = bytes.first_chunk() else { return };
+        let may = mac.is_none_or(|mac| mac.sends(header)) && header[0] & 1 == 0;
+        self.usual = may && is_single(frame) && self.moves_nothing() && self.is_own(frame.meta.checksum);
     }
 
     /// Looks at a frame that came in by the uplink, whose MAC is `mac`.
     #[inline(always)]
-    pub(super) fn outside(&mut self, cx: Context<'_>, peers: &mut Peers, frame: &Frame, mac: MacAddr, scope: Scope) {
+    pub(super) fn outside(&mut self, cx: Context<'_>, peers: &mut Peers, frame: &Frame, mac: MacWord, scope: Scope) {
         let bytes = frame.buf.bytes();
         (self.front, self.usual, self.fate) = (0, false, Fate::Left);
         self.packet.words.scope = scope;
         if !self.packet.read(bytes) {
             return;
         }
-        let ours = is_single(frame) && bytes.first_chunk() == Some(&mac.0) && !mac.is_group();
+        let Some(header) = bytes.first_chunk() else { return };
+        let ours = is_single(frame) && mac.gets(header) && header[0] & 1 == 0;
         match peers.tunnel(cx, &self.packet) {
             Some((scope, mac)) => {
                 // What its sender claims of the outer packet is the general path's to judge.
@@ -87,7 +114,7 @@ impl Sight {
 
     /// Goes on to the packet inside a tunnel packet; false if anything is unusual about that.
     #[inline(always)]
-    fn enter(&mut self, cx: Context<'_>, frame: &[u8], mac: MacAddr) -> bool {
+    fn enter(&mut self, cx: Context<'_>, frame: &[u8], mac: MacWord) -> bool {
         let vni = cx.snapshot.parts.node.vni;
         let Some(inner) = sluice_vxlan::decapsulate_plain(frame, &self.packet, vni) else {
             return false;
@@ -95,7 +122,7 @@ impl Sight {
         let Some(bytes) = frame.get(inner.offset..inner.end) else {
             return false;
         };
-        if !self.packet.read(bytes) || bytes.first_chunk() != Some(&mac.0) {
+        if !self.packet.read(bytes) || !bytes.first_chunk().is_some_and(|header| mac.gets(header)) {
             return false;
         }
         (self.front, self.end) = (inner.offset as u16, inner.end as u32);
@@ -116,6 +143,12 @@ impl Sight {
             Checksum::Partial { start, offset } => (start, offset) == self.packet.checksum_place(),
             Checksum::Unverified | Checksum::Good => true,
         }
+    }
+
+    /// Whether anything of the frame is not the packet's.
+    #[inline(always)]
+    pub(super) fn is_wrapped(&self, frame: &Frame) -> bool {
+        self.front > 0 || frame.buf.len() > self.packet.end as usize
     }
 
     /// Takes off what is not the packet's: tunnel headers and padding. How often, and how many bytes.

@@ -12,6 +12,7 @@ use super::world::{
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
+use sluice_mem::Processor;
 use sluice_snapshot::Caps;
 use sluice_wire::{Checksum, Gso, GsoKind, Meta, PortSlot};
 
@@ -159,7 +160,8 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-pub(super) fn bench(general_only: bool) -> Bench {
+/// A node whose known flows go the fast way, as it is compiled for such a processor; without one there is no fast way.
+pub(super) fn bench(fast: Option<Processor>) -> Bench {
     let mut world = World::new();
     world.serve(&[B, REMOTE]);
     // Where packets grow, which ones is a matter of what was left; `merging` has that.
@@ -175,7 +177,9 @@ pub(super) fn bench(general_only: bool) -> Bench {
         cache_flows: 1 << 14,
     };
     let mut bench = Bench::sized(world, 1, NO_LIMITS, &sizes);
-    bench.workers[0].engine.general_only = general_only;
+    let engine = &mut bench.workers[0].engine;
+    engine.general_only = fast.is_none();
+    engine.processor = fast.unwrap_or(engine.processor);
     bench
 }
 
@@ -258,44 +262,55 @@ proptest! {
 
     #[test]
     fn what_the_fast_path_does_is_what_the_general_one_does(events in vec(event(), 1..60)) {
-        let (mut fast, mut general) = (bench(false), bench(true));
-        for event in &events {
-            let (one, other) = match event {
-                Event::Change(Step::Time(ns)) => (fast.wait(*ns), general.wait(*ns)),
-                Event::Change(step) => {
-                    fast.change(|w| change(w, step));
-                    general.change(|w| change(w, step));
-                    continue;
-                }
-                Event::Burst(arrivals) => {
-                    let frames: Vec<_> = arrivals.iter().map(Arrival::frame).collect();
-                    let frames: Vec<_> = frames.iter().map(|(meta, bytes)| (*meta, &bytes[..])).collect();
-                    fast.now_ns += 10_000_000;
-                    general.now_ns += 10_000_000;
-                    (fast.burst(0, &frames), general.burst(0, &frames))
-                }
-            };
-            let (one, other) = (by_flow(one), by_flow(other));
-            prop_assert_eq!(one.len(), other.len(), "frames that left");
-            for ((port, bytes), (wanted_port, wanted)) in one.iter().zip(&other) {
-                let head = |bytes: &[u8]| bytes[..bytes.len().min(100)].to_vec();
-                prop_assert_eq!((port, head(bytes)), (wanted_port, head(wanted)));
-                prop_assert!(bytes == wanted, "payload");
+        same(Processor::detect(), &events)?;
+    }
+
+    /// What is compiled for any processor is of use where ours is not; it must do the same.
+    #[test]
+    fn on_any_processor_it_does_the_same(events in vec(event(), 1..60)) {
+        same(Processor::ANY, &events)?;
+    }
+}
+
+fn same(processor: Processor, events: &[Event]) -> Result<(), TestCaseError> {
+    let (mut fast, mut general) = (bench(Some(processor)), bench(None));
+    for event in events {
+        let (one, other) = match event {
+            Event::Change(Step::Time(ns)) => (fast.wait(*ns), general.wait(*ns)),
+            Event::Change(step) => {
+                fast.change(|w| change(w, step));
+                general.change(|w| change(w, step));
+                continue;
             }
-            for (one, other) in books(&fast).iter().zip(&books(&general)) {
-                prop_assert_eq!(one, other);
+            Event::Burst(arrivals) => {
+                let frames: Vec<_> = arrivals.iter().map(Arrival::frame).collect();
+                let frames: Vec<_> = frames.iter().map(|(meta, bytes)| (*meta, &bytes[..])).collect();
+                fast.now_ns += 10_000_000;
+                general.now_ns += 10_000_000;
+                (fast.burst(0, &frames), general.burst(0, &frames))
             }
+        };
+        let (one, other) = (by_flow(one), by_flow(other));
+        prop_assert_eq!(one.len(), other.len(), "frames that left");
+        for ((port, bytes), (wanted_port, wanted)) in one.iter().zip(&other) {
+            let head = |bytes: &[u8]| bytes[..bytes.len().min(100)].to_vec();
+            prop_assert_eq!((port, head(bytes)), (wanted_port, head(wanted)));
+            prop_assert!(bytes == wanted, "payload");
         }
-        for (one, other) in connections(&mut fast).iter().zip(&connections(&mut general)) {
+        for (one, other) in books(&fast).iter().zip(&books(&general)) {
             prop_assert_eq!(one, other);
         }
     }
+    for (one, other) in connections(&mut fast).iter().zip(&connections(&mut general)) {
+        prop_assert_eq!(one, other);
+    }
+    Ok(())
 }
 
 /// The fast path takes part at all: a known flow's packet never meets the general one, in either direction.
 #[test]
 fn known_flows_go_the_fast_way() {
-    let mut bench = bench(false);
+    let mut bench = bench(Some(Processor::detect()));
     let out = Packet::udp((A.addr(true), 1000), (REMOTE.addr(true), 80));
     bench.pod_sends(A, &out);
     bench.tunnel_sends(&out.reply());
@@ -312,7 +327,7 @@ fn known_flows_go_the_fast_way() {
 /// A frame without room for the tunnel's headers is nobody's to send unwrapped.
 #[test]
 fn what_has_no_room_for_tunnel_headers_is_dropped() {
-    let mut bench = bench(false);
+    let mut bench = bench(Some(Processor::detect()));
     let out = Packet::udp((A.addr(true), 1000), (REMOTE.addr(true), 80));
     assert_eq!(bench.pod_sends(A, &out).len(), 1);
     let bytes = out.between(A.mac, GATEWAY_MAC).frame();

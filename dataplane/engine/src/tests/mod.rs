@@ -14,6 +14,7 @@ mod endpoint_first;
 mod fast;
 mod fragmentation;
 mod fragments;
+mod grounds;
 mod hard_packets;
 mod hashes;
 mod host_corners;

@@ -5,6 +5,7 @@ use super::bench::{Bench, Sent, wrapped};
 use super::fast::{bench, books, by_flow};
 use super::packet::{ACK, Packet, SYN};
 use super::world::{A, B, GATEWAY_MAC, NODE, NODE_PORT, OUTSIDE, REMOTE, ROUTER_MAC, UPLINK, UPLINK_MAC};
+use sluice_mem::Processor;
 use sluice_wire::{Checksum, Gso, GsoKind, Meta, Proto, checksum};
 
 /// A change of one frame. The packet that it is about begins behind so many bytes, of which the Ethernet header is the last.
@@ -227,7 +228,7 @@ fn usual(from: From, v4: bool) -> (Meta, Vec<u8>, usize) {
 
 /// Engines with and without a fast path, which know the flows.
 fn known() -> [Bench; 2] {
-    let mut benches = [false, true].map(bench);
+    let mut benches = [Some(Processor::detect()), None].map(bench);
     for (from, v4) in EVERYWHERE {
         let (meta, bytes, _) = usual(from, v4);
         for bench in &mut benches {

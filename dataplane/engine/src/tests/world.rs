@@ -332,7 +332,7 @@ impl World {
             .map(|(slot, policy)| (slot, Arc::new(policy)));
         Policies {
             pods: compiled.collect(),
-            identities: self.identities.addresses().collect(),
+            identities: self.identities.addresses().clone(),
         }
     }
 }

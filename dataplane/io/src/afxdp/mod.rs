@@ -18,7 +18,7 @@ mod sys;
 mod tests;
 
 pub use queue::XskQueue;
-pub use setup::{QueueSpec, SetupError, Umem, Uplink, max_packet, open, queue_count};
+pub use setup::{COPY_RING_SIZE, QueueSpec, RING_SIZE, SetupError, Umem, Uplink, max_packet, open, queue_count};
 
 /// Where the XDP program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 
 use super::held::Held;
 use super::jumbo::{self, Gather, Gathered};
-use super::kick::kick;
+use super::kick::{Kicked, kick};
 use super::setup::Member;
 use super::sys::{Bind, Rings, Socket};
 use super::{Copying, setup};
@@ -208,9 +208,11 @@ impl XskQueue {
         supplied
     }
 
-    /// Has the kernel send what is in the ring, as far as it wants to be asked.
-    fn kick(&mut self) {
-        self.alive &= kick(&self.rings.tx, self.copying, || self.socket.kick_tx());
+    /// Has the kernel send what is in the ring, as far as it wants to be asked; whether it must be asked again.
+    fn kick(&mut self) -> bool {
+        let kicked = kick(&self.rings.tx, self.copying, || self.socket.kick_tx());
+        self.alive &= kicked != Kicked::Gone;
+        kicked == Kicked::Busy
     }
 
     /// Whether this device can send such a frame at all.
@@ -374,11 +376,9 @@ impl PacketIo for XskQueue {
 
     fn recycle(&mut self, pools: &mut Pools) -> Recycled {
         let returned = if self.in_tx > 0 { self.complete(pools) } else { 0 };
-        if self.rings.tx.pending() > 0 {
-            self.kick();
-        }
         Recycled {
             returned,
+            unsent: self.rings.tx.pending() > 0 && self.kick(),
             supplied: self.fill(pools, PER_CALL),
         }
     }

@@ -81,6 +81,11 @@ impl Umem {
     }
 }
 
+/// Entries of a ring where there is room for that many.
+pub const RING_SIZE: u32 = 2048;
+/// Entries of one where the kernel copies: more carry less, see docs/design/0002-af-xdp-sockets.md.
+pub const COPY_RING_SIZE: u32 = 256;
+
 /// What to open.
 #[derive(Clone, Debug)]
 pub struct QueueSpec {
@@ -91,6 +96,9 @@ pub struct QueueSpec {
     /// Entries of each receive and transmit ring, a power of two. The fill ring has twice as many, so that a full receive
     /// ring leaves the NIC chunks to write to; a queue holds up to four times this number of chunks.
     pub ring_size: u32,
+    /// The same where the kernel copies frames. It takes chunks in the order of the ring, so that few entries are few chunks, which stay
+    /// in the processor's caches.
+    pub copy_ring_size: u32,
     /// What received frames carry as their ingress.
     pub port: PortSlot,
     /// Whether a frame may lie in several chunks, where the kernel can that (Linux 6.6).
@@ -203,10 +211,14 @@ pub fn max_packet(memory: &Memory, multi_buffer: bool) -> usize {
 pub fn open(spec: &QueueSpec, umem: &Umem, pools: &mut Pools, feed: &mut impl Feed) -> Result<Uplink, SetupError> {
     use crate::PacketIo;
     let interface = || spec.interface.clone();
-    if !spec.ring_size.is_power_of_two() || !(64..=16_384).contains(&spec.ring_size) {
+    let fits = |entries: &u32| entries.is_power_of_two() && (64..=16_384).contains(entries);
+    if let Some(got) = [spec.ring_size, spec.copy_ring_size]
+        .into_iter()
+        .find(|entries| !fits(entries))
+    {
         return Err(SetupError::RingSize {
             interface: interface(),
-            got: spec.ring_size,
+            got,
         });
     }
     let about = |source| SetupError::Interface {
@@ -275,11 +287,15 @@ fn open_queue(
         source,
         hint,
     };
+    let entries = match copying {
+        Copying::ZeroCopy => spec.ring_size,
+        Copying::Copy => spec.copy_ring_size,
+    };
     let sizes = Sizes {
-        fill: spec.ring_size * 2,
-        completion: spec.ring_size * 2,
-        rx: spec.ring_size,
-        tx: spec.ring_size,
+        fill: entries * 2,
+        completion: entries * 2,
+        rx: entries,
+        tx: entries,
     };
     let own = if copying == Copying::ZeroCopy {
         Bind::ZeroCopy
@@ -303,8 +319,15 @@ fn open_queue(
             })?;
         }
         let rings = socket.rings(sizes).map_err(|e| fail("make rings", e, ""))?;
+        // Copies count against the buffer until the device is done with them, and its usual size is that of a hundred frames.
+        // Without it the ring is only worked off more slowly.
+        if copying == Copying::Copy
+            && let Err(err) = socket.send_buffer(sizes.tx as usize * umem.memory.chunk_size())
+        {
+            tracing::debug!(interface = %spec.interface, queue, %err, "the send buffer keeps its size");
+        }
         let mut opened = XskQueue::new(socket, rings, umem, spec, queue, (copying, max_frame));
-        opened.fill(pools, 2 * spec.ring_size);
+        opened.fill(pools, sizes.fill);
         let err = match opened.bind(ifindex, how) {
             Ok(got) if got == copying => {
                 drop(bound);

@@ -150,6 +150,15 @@ impl Socket {
         )
     }
 
+    /// Lets the kernel have so many bytes of frames of ours under way, its own accounting included.
+    pub(super) fn send_buffer(&self, bytes: usize) -> io::Result<()> {
+        Ok(nix::sys::socket::setsockopt(
+            &self.0,
+            nix::sys::socket::sockopt::SndBufForce,
+            &bytes,
+        )?)
+    }
+
     /// Asks the kernel to look at the transmit ring.
     pub(super) fn kick_tx(&self) -> io::Result<()> {
         // SAFETY: an empty message without address; nothing is read.

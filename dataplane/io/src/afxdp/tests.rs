@@ -57,7 +57,9 @@ impl Bench {
             let spec = QueueSpec {
                 interface: "up0".into(),
                 queues: (0..queue_count("up0").unwrap()).collect(),
-                ring_size,
+                // Here the kernel always copies.
+                ring_size: 2 * ring_size,
+                copy_ring_size: ring_size,
                 port: PortSlot(5),
                 multi_buffer: true,
             };
@@ -257,6 +259,7 @@ fn several_queues_and_devices_share_one_memory() {
             interface: "up1".into(),
             queues: vec![0],
             ring_size: 64,
+            copy_ring_size: 64,
             port: PortSlot(6),
             multi_buffer: true,
         };
@@ -288,6 +291,7 @@ fn several_queues_and_devices_share_one_memory() {
         interface: "up0".into(),
         queues: vec![0],
         ring_size: 64,
+        copy_ring_size: 64,
         port: PortSlot(6),
         multi_buffer: true,
     };
@@ -304,6 +308,7 @@ fn several_queues_and_devices_share_one_memory() {
             interface: "up1".into(),
             queues: vec![0],
             ring_size: 64,
+            copy_ring_size: 64,
             port: PortSlot(6),
             multi_buffer: true,
         };
@@ -344,6 +349,7 @@ fn setup_errors_say_what_to_do() {
             interface: "up0".into(),
             queues: vec![0, 9],
             ring_size: 64,
+            copy_ring_size: 64,
             port: PortSlot(1),
             multi_buffer: true,
         };
@@ -351,7 +357,7 @@ fn setup_errors_say_what_to_do() {
         assert!(text(spec.clone()).contains("queue 9") && text(spec.clone()).contains("ethtool -l"));
         assert!(
             text(QueueSpec {
-                ring_size: 100,
+                copy_ring_size: 100,
                 ..spec.clone()
             })
             .contains("power of two")
@@ -395,6 +401,7 @@ fn without_a_live_socket_what_is_ours_reaches_nobody() {
             interface: "up0".into(),
             queues: vec![0],
             ring_size: 64,
+            copy_ring_size: 64,
             port: PortSlot(1),
             multi_buffer: true,
         };
@@ -443,6 +450,7 @@ fn an_interface_without_native_xdp_gets_the_generic_mode_and_keeps_it_over_a_res
             interface: "lo".into(),
             queues: vec![0],
             ring_size: 64,
+            copy_ring_size: 64,
             port: PortSlot(1),
             multi_buffer: true,
         };

@@ -231,7 +231,11 @@ impl PacketIo for FaultPort {
         if !self.outbound.is_empty() {
             self.flush(pools);
         }
-        self.inner.recycle(pools)
+        let recycled = self.inner.recycle(pools);
+        Recycled {
+            unsent: recycled.unsent || !self.outbound.is_empty(),
+            ..recycled
+        }
     }
 
     fn readiness(&self) -> Option<BorrowedFd<'_>> {

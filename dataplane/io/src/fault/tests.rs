@@ -287,7 +287,8 @@ proptest! {
             }
             out += burst.len();
             burst.drain(..).for_each(|frame| bench.pools.free(frame.buf));
-            bench.near.recycle(&mut bench.pools);
+            let unsent = bench.near.recycle(&mut bench.pools).unsent;
+            prop_assert_eq!(unsent, !bench.near.outbound.is_empty(), "whoever sleeps must know");
         }
         let waiting = |line: &Line| line.waiting.len() + usize::from(line.late.is_some());
         let here = waiting(&bench.near.inbound) + waiting(&bench.near.outbound);

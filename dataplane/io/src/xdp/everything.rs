@@ -91,6 +91,7 @@ mod tests {
                 interface: "up0".into(),
                 queues: vec![0],
                 ring_size: 64,
+                copy_ring_size: 64,
                 port: PortSlot(5),
                 multi_buffer: true,
             };

@@ -117,7 +117,7 @@ impl Plain {
         self.words.what = FlowWords::what_of(head[23], false);
         self.end = end as u32;
         (self.ttl, self.tos) = (head[22], head[15]);
-        self.read_transport(frame, head[23], L4_V4)
+        self.read_transport::<L4_V4, { L4_V4 + UDP_LEN }>(frame, head, head[23])
     }
 
     #[inline(always)]
@@ -135,29 +135,27 @@ impl Plain {
         self.end = end as u32;
         (self.ttl, self.tos) = (head[21], head[14] << 4 | head[15] >> 4);
         // No wire may carry mapped addresses.
-        !self.words.has_mapped() && self.read_transport(frame, head[20], L4_V6)
+        !self.words.has_mapped() && self.read_transport::<L4_V6, { L4_V6 + UDP_LEN }>(frame, head, head[20])
     }
 
-    /// Reads the transport header at `l4`; `end`, which lies within the frame, is read.
+    /// Reads the transport header at `L4`, of which `head` has the first bytes; `end`, which lies within the frame, is read.
     #[inline(always)]
-    fn read_transport(&mut self, frame: &[u8], proto: u8, l4: usize) -> bool {
-        let (Some(segment), Some(rest)) = ((self.end as usize).checked_sub(l4), frame.get(l4..)) else {
-            return false;
-        };
+    fn read_transport<const L4: usize, const N: usize>(&mut self, frame: &[u8], head: &[u8; N], proto: u8) -> bool {
+        // Less than nothing where the packet ends before its transport header begins.
+        let segment = self.end as i32 - L4 as i32;
         let (len, least) = if Proto(proto) == Proto::UDP {
             self.tcp_flags = 0;
-            let len = rest
-                .first_chunk::<UDP_LEN>()
-                .map(|udp| usize::from(u16::from_be(ne16(udp, 4))));
-            (len, UDP_LEN)
+            (u16::from_be(ne16(head, L4 + 4)).into(), UDP_LEN as i32)
         } else if Proto(proto) == Proto::TCP {
-            let tcp = rest.first_chunk::<TCP_LEN>();
-            self.tcp_flags = tcp.map_or(0, |tcp| tcp[13]);
-            (tcp.map(|tcp| usize::from(tcp[12] >> 4) * 4), TCP_LEN)
+            let Some(tcp) = frame.get(L4..).and_then(|rest| rest.first_chunk::<TCP_LEN>()) else {
+                return false;
+            };
+            self.tcp_flags = tcp[13];
+            (i32::from(tcp[12] >> 4) * 4, TCP_LEN as i32)
         } else {
-            (None, 0)
+            return false;
         };
-        len.is_some_and(|len| len >= least && len <= segment)
+        len >= least && len <= segment
     }
 }
 
@@ -183,12 +181,11 @@ fn ne64<const N: usize>(bytes: &[u8; N], at: usize) -> u64 {
     u64::from_ne_bytes(word)
 }
 
-/// Whether the IPv4 header sums to all ones (RFC 1071). Byte order does not matter to that.
+/// Whether the IPv4 header sums to all ones (RFC 1071). Byte order does not matter to that, nor the size of the words: 2^16 is one more than
+/// all ones, so the sum of larger ones leaves the same remainder. It is not zero, as the header is not.
 #[inline(always)]
 fn sums_to_ones<const N: usize>(head: &[u8; N]) -> bool {
     let (sum, carry) = ne64(head, 14).overflowing_add(ne64(head, 22));
-    let (sum, more) = sum.overflowing_add(u64::from(ne32(head, 30)));
-    let sum = (sum & 0xffff_ffff) + (sum >> 32) + u64::from(carry) + u64::from(more);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    (sum & 0xffff) + (sum >> 16) == 0xffff
+    let (sum, more) = sum.overflowing_add(u64::from(ne32(head, 30)) + u64::from(carry));
+    (sum + u64::from(more)).is_multiple_of(0xffff)
 }

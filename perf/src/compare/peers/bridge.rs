@@ -1,7 +1,8 @@
 //! The kernel's bridge between two pods of a node, and nothing else: what is left of networking when nobody asks for services or policies.
 //! It never goes to another node.
 
-use super::{Peer, Site};
+use super::{Napi, Peer, Site};
+use crate::compare::probe::Probe;
 use crate::compare::scene::{NODES, Scene, Way};
 use anyhow::Result;
 use serde_json::Value;
@@ -23,8 +24,8 @@ impl Peer for Bridge {
             .into()
     }
 
-    fn carries(&self, way: Way) -> bool {
-        way == Way::Node
+    fn carries(&self, probe: Probe) -> bool {
+        probe.way() == Way::Node
     }
 
     fn up(&self, scene: &Scene) -> Result<Site> {
@@ -34,7 +35,11 @@ impl Peer for Bridge {
             let line = format!("[ ! -e /proc/sys/net/bridge ] || {PLAIN}");
             lab.place(node)?.run(&["sh", "-c", &line])?.text()?;
         }
-        Ok(Site::of(lab))
+        Ok(Site {
+            _helpers: Vec::new(),
+            napi: Napi::default(),
+            lab,
+        })
     }
 
     fn translated(&self, _site: &Site) -> Result<Option<u64>> {

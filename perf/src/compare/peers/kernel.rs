@@ -3,7 +3,9 @@
 
 use super::receiving::Receiving;
 use super::{Peer, Site, conntrack, iptables, nftables};
+use crate::compare::probe::Probe;
 use crate::compare::scene::{NODE_ADDRESSES, NODES, Scene, Way};
+use crate::compare::settings::Setting;
 use anyhow::{Context, Result};
 use serde_json::Value;
 use sluice_lab::Lab;
@@ -46,7 +48,7 @@ impl Peer for Kernel {
         )
     }
 
-    fn carries(&self, _way: Way) -> bool {
+    fn carries(&self, _probe: Probe) -> bool {
         true
     }
 
@@ -69,8 +71,12 @@ impl Peer for Kernel {
                 .text()
                 .with_context(|| format!("{}: the rules of {node} do not load", self.name()))?;
         }
-        self.receiving.apply(&lab, true)?;
-        Ok(Site::of(lab))
+        let napi = self.receiving.apply(&lab, true)?;
+        Ok(Site {
+            _helpers: Vec::new(),
+            napi,
+            lab,
+        })
     }
 
     fn translated(&self, site: &Site) -> Result<Option<u64>> {
@@ -81,5 +87,9 @@ impl Peer for Kernel {
         let endpoint = format!("src={}", Way::Service.server().ip());
         let translated = entries.text()?.lines().filter(|line| line.contains(&endpoint));
         Ok(Some(translated.count() as u64))
+    }
+
+    fn settings(&self, _scene: &Scene, site: &Site) -> Result<Vec<Setting>> {
+        conntrack::settings(&site.lab.place(NODES[0])?)
     }
 }

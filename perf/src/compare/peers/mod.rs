@@ -5,6 +5,8 @@
 
 mod bridge;
 mod conntrack;
+mod forwarder;
+mod helper;
 mod iptables;
 mod kernel;
 mod nftables;
@@ -15,12 +17,17 @@ mod sluice;
 mod tests;
 
 pub(super) use bridge::Bridge;
+pub(super) use forwarder::Forwarder;
 pub(super) use kernel::{Kernel, Rules};
-pub(super) use receiving::Receiving;
+pub(super) use receiving::{Napi, Receiving};
 pub(super) use script::Script;
 pub(super) use sluice::Sluice;
+#[cfg(test)]
+pub(super) use sluice::raised;
 
-use super::scene::{Scene, Way};
+use super::probe::Probe;
+use super::scene::Scene;
+use super::settings::Setting;
 use anyhow::Result;
 use sluice_lab::{Lab, Running};
 
@@ -32,8 +39,8 @@ pub(super) trait Peer {
     /// What it is and how it is set, in a line: a figure without its settings says little.
     fn about(&self) -> String;
 
-    /// Whether it provides this part of the topology.
-    fn carries(&self, way: Way) -> bool;
+    /// Whether it can do what this probe asks for.
+    fn carries(&self, probe: Probe) -> bool;
 
     /// Builds the topology, ready for traffic. Dropping the site takes all of it down.
     ///
@@ -46,20 +53,23 @@ pub(super) trait Peer {
     /// # Errors
     /// It cannot be asked.
     fn translated(&self, site: &Site) -> Result<Option<u64>>;
+
+    /// What is set for this scene otherwise than its users find it, and what figures depend on.
+    ///
+    /// # Errors
+    /// It cannot be asked.
+    fn settings(&self, _scene: &Scene, _site: &Site) -> Result<Vec<Setting>> {
+        Ok(Vec::new())
+    }
 }
 
 /// A peer's topology while it is up.
 pub(super) struct Site {
     /// What forwards in the lab's stead. Goes first.
-    _helper: Option<Running>,
+    _helpers: Vec<Running>,
+    /// What works on received packets, by node.
+    pub(super) napi: Napi,
     pub(super) lab: Lab,
-}
-
-impl Site {
-    /// One that the lab builds alone.
-    fn of(lab: Lab) -> Self {
-        Self { _helper: None, lab }
-    }
 }
 
 /// All peers that this program brings, with how their uplinks receive.
@@ -75,5 +85,6 @@ pub(super) fn known(sluice: Receiving, kernel: Receiving) -> Vec<Box<dyn Peer>> 
         kernel(Rules::Iptables),
         kernel(Rules::Nftables),
         Box::new(Bridge),
+        Box::new(Forwarder { receiving: sluice }),
     ]
 }

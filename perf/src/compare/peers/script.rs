@@ -11,19 +11,17 @@
 //! | `RULES_IPTABLES` | a file with kube-proxy's rules for all services, for `iptables-restore --noflush` |
 //! | `MTU` | of pods |
 
-use super::{Peer, Site, iptables};
-use crate::compare::scene::{NODES, Scene, Way};
-use anyhow::{Context, Result, ensure};
+use super::{Napi, Peer, Site, helper, iptables};
+use crate::compare::probe::Probe;
+use crate::compare::scene::{NODES, Scene};
+use anyhow::{Context, Result};
 use serde_json::Value;
 use sluice_lab::Lab;
 use sluice_lab::topology::NodeKind;
 use std::fs;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::time::Duration;
 
-/// Until it is ready.
-const DEADLINE: Duration = Duration::from_secs(60);
 /// What a tunnel takes of a packet.
 const OVERHEAD: u32 = 50;
 
@@ -63,7 +61,7 @@ impl Peer for Script {
         format!("as {} sets it up", self.path.display())
     }
 
-    fn carries(&self, _way: Way) -> bool {
+    fn carries(&self, _probe: Probe) -> bool {
         true
     }
 
@@ -75,21 +73,9 @@ impl Peer for Script {
         let mut command = vec!["env".to_owned(), format!("RULES_IPTABLES={}", rules.display())];
         command.extend(environment(&lab)?);
         command.extend([self.path.to_string_lossy().into_owned(), "run".into()]);
-        let command: Vec<&str> = command.iter().map(String::as_str).collect();
-        let running = lab.place(NODES[0])?.spawn(&command)?;
-        let is_ready = || running.said().lines().any(|line| line.trim() == "ready");
-        let waited = lab.wait("the script", DEADLINE, || is_ready() || !running.running());
-        if !is_ready() {
-            let said = running.stop();
-            ensure!(
-                waited.is_ok(),
-                "peer {}: no line `ready` within {DEADLINE:?}: {said}",
-                self.name
-            );
-            anyhow::bail!("peer {}: it ended before it said `ready`: {said}", self.name);
-        }
         Ok(Site {
-            _helper: Some(running),
+            _helpers: vec![helper::start(&lab, NODES[0], &self.name, &command)?],
+            napi: Napi::default(),
             lab,
         })
     }

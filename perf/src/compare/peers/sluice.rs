@@ -3,7 +3,10 @@
 use super::receiving::Receiving;
 use super::{Peer, Site};
 use crate::compare::manifests;
-use crate::compare::scene::{NODES, Scene, Way};
+use crate::compare::probe::Probe;
+use crate::compare::scene::{NODES, Scene, Way, core};
+use crate::compare::settings::Setting;
+use crate::report::exact;
 use anyhow::{Context, Result};
 use serde_json::json;
 use sluice_lab::Lab;
@@ -28,26 +31,21 @@ impl Peer for Sluice {
     }
 
     fn about(&self) -> String {
-        let wire = match self.receiving {
-            Receiving::Plain | Receiving::Gro => "uplinks as they come",
-            Receiving::Threaded => "threaded NAPI on the uplinks",
-            Receiving::Rps => "threaded NAPI and RPS on the uplinks",
-        };
-        format!("one worker a node, pinned, adaptive polling; policies in force; {wire}")
+        format!(
+            "one worker a node, pinned, adaptive polling; policies in force; {}",
+            self.receiving.without_gro()
+        )
     }
 
-    fn carries(&self, _way: Way) -> bool {
+    fn carries(&self, _probe: Probe) -> bool {
         true
     }
 
     fn up(&self, scene: &Scene) -> Result<Site> {
-        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let agent = |node: usize| {
-            // One client here is what many are elsewhere, so it has what all share.
-            let mut config = json!({"workers": {"count": 1, "cpus": [node % cpus], "polling": "adaptive"},
-                "limits": {"new_flows": 10_000_000, "new_flows_burst": 10_000_000, "connections_percent": 100}});
-            if scene.flows > USUAL_FLOWS {
-                config["memory"] = json!({"connections": 2 * scene.flows, "flows": 2 * scene.flows});
+            let mut config = json!({"workers": {"count": 1, "cpus": [core(node)], "polling": "adaptive"}});
+            for raised in raised(scene) {
+                config[raised.section][raised.key] = raised.value.into();
             }
             config
         };
@@ -80,8 +78,12 @@ impl Peer for Sluice {
                 services() && policies() && settled()
             })?;
         }
-        self.receiving.apply(&lab, false)?;
-        Ok(Site::of(lab))
+        let napi = self.receiving.apply(&lab, false)?;
+        Ok(Site {
+            _helpers: Vec::new(),
+            napi,
+            lab,
+        })
     }
 
     fn translated(&self, site: &Site) -> Result<Option<u64>> {
@@ -103,4 +105,41 @@ impl Peer for Sluice {
             .filter(|row| row["destination"] == service && row["endpoint"] == endpoint.to_string());
         Ok(Some(ours.count() as u64))
     }
+
+    fn settings(&self, scene: &Scene, _site: &Site) -> Result<Vec<Setting>> {
+        let setting = |raised: Raised| {
+            let name = format!("{}.{}", raised.section, raised.key);
+            Setting::new(&name, &exact(raised.value.into()), &exact(raised.usual.into()))
+        };
+        Ok(raised(scene).map(setting).collect())
+    }
+}
+
+/// A key of the agents' configuration that is larger here than it is for users.
+pub(in crate::compare) struct Raised {
+    pub(in crate::compare) section: &'static str,
+    pub(in crate::compare) key: &'static str,
+    value: u32,
+    pub(in crate::compare) usual: u32,
+}
+
+/// One client here is what many are elsewhere, so it has what all share; and flows have room.
+pub(in crate::compare) fn raised(scene: &Scene) -> impl Iterator<Item = Raised> {
+    let raised = |section, key, value, usual| Raised {
+        section,
+        key,
+        value,
+        usual,
+    };
+    let limits = [
+        raised("limits", "new_flows", 10_000_000, 50_000),
+        raised("limits", "new_flows_burst", 10_000_000, 50_000),
+        raised("limits", "connections_percent", 100, 25),
+    ];
+    let memory = [
+        raised("memory", "connections", 2 * scene.flows, 262_144),
+        raised("memory", "flows", 2 * scene.flows, 65_536),
+    ];
+    let many = scene.flows > USUAL_FLOWS;
+    limits.into_iter().chain(memory.into_iter().filter(move |_| many))
 }

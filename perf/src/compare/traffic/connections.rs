@@ -1,12 +1,11 @@
 //! Connections of one request each, several at a time: connect, ask, answer, close. The server closes first, as a web server does after its
 //! answer. It never counts a connection that was not answered.
 
-use super::{Ends, PATIENCE};
+use super::{Ends, PATIENCE, dial};
 use crate::compare::scene::Way;
 use anyhow::{Context, Result, ensure};
 use sluice_lab::Lab;
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -49,8 +48,7 @@ fn ask(ends: &Ends<'_>, end: Instant) -> Result<u64> {
     let target = ends.way.target();
     let mut answered = 0;
     while answered == 0 || Instant::now() < end {
-        let mut stream =
-            TcpStream::connect_timeout(&target, PATIENCE).with_context(|| format!("no connection to {target}"))?;
+        let mut stream = dial(target)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.write_all(&[1]).context("a request cannot be sent")?;
         let mut room = [0; 2];

@@ -7,17 +7,19 @@ mod requests;
 mod stream;
 
 pub(super) use connections::connections;
-pub(super) use datagrams::Datagrams;
+pub(super) use datagrams::{Datagrams, Threads};
 pub(super) use requests::requests;
 pub(super) use stream::stream;
 
 use super::scene::{SERVER_PORT, Way};
-use anyhow::{Context, Result};
-use nix::sys::socket::{setsockopt, sockopt};
+use super::settings::control_congestion;
+use anyhow::{Context, Result, bail};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, connect, setsockopt, socket, sockopt};
 use nix::sys::time::TimeVal;
 use sluice_lab::{Lab, Place};
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 /// After which silence is a failure, and no slow answer.
@@ -29,13 +31,22 @@ const REHEARSED_FLOWS: u32 = 64;
 /// How long a server waits before it asks whether it is still wanted.
 const GLANCE: Duration = Duration::from_millis(50);
 
-/// All kinds of traffic, briefly: whatever is sent arrives, and at the server that is meant, or there is an error.
-pub(super) fn rehearse(lab: &Lab, way: Way) -> Result<()> {
-    stream(lab, way, REHEARSAL)?;
-    requests(lab, way, REHEARSAL)?;
-    connections(lab, way, REHEARSAL)?;
-    if way != Way::Node {
-        Datagrams::open(lab, way, REHEARSED_FLOWS)?.rehearse()?;
+/// Kinds of traffic that a peer may carry one way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Kinds {
+    pub(super) tcp: bool,
+    pub(super) datagrams: bool,
+}
+
+/// All these kinds of traffic, briefly: whatever is sent arrives, and at the server that is meant, or there is an error.
+pub(super) fn rehearse(lab: &Lab, way: Way, kinds: Kinds) -> Result<()> {
+    if kinds.tcp {
+        stream(lab, way, REHEARSAL)?;
+        requests(lab, way, REHEARSAL)?;
+        connections(lab, way, REHEARSAL)?;
+    }
+    if kinds.datagrams {
+        Datagrams::open(lab, way, REHEARSED_FLOWS, Threads::anywhere())?.rehearse()?;
     }
     Ok(())
 }
@@ -53,6 +64,7 @@ impl<'l> Ends<'l> {
         let listen = || {
             let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, SERVER_PORT)).context("cannot listen")?;
             setsockopt(&listener, sockopt::ReceiveTimeout, &time_val(GLANCE))?;
+            control_congestion(&listener)?;
             Ok(listener)
         };
         Ok(Self {
@@ -65,9 +77,7 @@ impl<'l> Ends<'l> {
     /// A connection from end to end.
     fn connect(&self) -> Result<[TcpStream; 2]> {
         let target = self.way.target();
-        let client = self.client.within(|| {
-            TcpStream::connect_timeout(&target, PATIENCE).with_context(|| format!("no connection to {target}"))
-        })?;
+        let client = self.client.within(|| dial(target))?;
         let server = self.accept()?;
         let reached = server.local_addr()?;
         anyhow::ensure!(
@@ -95,6 +105,37 @@ impl<'l> Ends<'l> {
     }
 }
 
+/// A connection from the namespace of this thread. What TCP does about congestion is decided before it begins: some ways of it leave
+/// traces, as BBR's pacing.
+fn dial(target: SocketAddr) -> Result<TcpStream> {
+    let SocketAddr::V4(address) = target else {
+        bail!("{target} is not an IPv4 address, as all of the lab's are");
+    };
+    let socket = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    control_congestion(&socket)?;
+    setsockopt(&socket, sockopt::SendTimeout, &time_val(PATIENCE))?;
+    connect(socket.as_raw_fd(), &SockaddrIn::from(address)).with_context(|| format!("no connection to {target}"))?;
+    Ok(socket.into())
+}
+
 fn time_val(duration: Duration) -> TimeVal {
     TimeVal::new(duration.as_secs() as i64, i64::from(duration.subsec_micros()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::settings::CONGESTION;
+    use super::*;
+    use nix::sys::socket::getsockopt;
+
+    #[test]
+    fn both_ends_of_a_connection_control_congestion_alike() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        control_congestion(&listener).unwrap();
+        let client = dial(listener.local_addr().unwrap()).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        for end in [&client, &server] {
+            assert_eq!(getsockopt(end, sockopt::TcpCongestion).unwrap(), CONGESTION);
+        }
+    }
 }

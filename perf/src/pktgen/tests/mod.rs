@@ -17,6 +17,20 @@ fn run(ends: &Ends, stream: &Stream, pace: Pace, until: Until, progress: &mut Pr
     bench.run(&mut source, pace, until, progress)
 }
 
+/// Sent, received, lost, doubled, reordered and foreign.
+fn counts(report: &Report) -> [u64; 6] {
+    let Report {
+        sent,
+        received,
+        lost,
+        duplicates,
+        reordered,
+        foreign,
+        ..
+    } = *report;
+    [sent, received, lost, duplicates, reordered, foreign]
+}
+
 /// A stream of some flows, for tests to vary.
 pub(crate) fn stream() -> Stream {
     Stream {

@@ -33,7 +33,7 @@ fn a_broken_file_is_named_with_its_line_and_the_last_good_state_serves_on() {
         lab.wait("the problem to show", PATIENCE, || !problems().is_empty())
             .unwrap();
         let problem = &problems()[0];
-        assert!(problem["file"].as_str().unwrap().ends_with(FILE), "{problem}");
+        assert!(problem["origin"].as_str().unwrap().ends_with(FILE), "{problem}");
         assert!((3..=5).contains(&problem["line"].as_u64().unwrap()), "{problem}");
         let shown = lab.node("node-a").unwrap().sluice(&["status"]).unwrap();
         assert!(shown.text().unwrap().contains(FILE), "{shown}");

@@ -3,7 +3,7 @@
 use crate::{balance, footprint};
 use serde_json::Value;
 use sluice_lab::topology::UnderlayKind;
-use sluice_lab::{Lab, Node, Topology};
+use sluice_lab::{ApiServer, Lab, Node, Source, Topology};
 use std::net::IpAddr;
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
@@ -83,17 +83,24 @@ static MACHINE: RwLock<()> = RwLock::new(());
 /// cleanly, and nothing of the lab is left.
 pub(crate) fn in_lab(topology: &Topology, test: impl FnOnce(&Lab)) {
     let _shared = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
-    watched(topology, test);
+    watched(Lab::up(topology).unwrap(), test);
+}
+
+/// As [`in_lab`], with agents that have their objects from an API server.
+pub(crate) fn in_lab_of_an_api_server(topology: &Topology, test: impl FnOnce(&Lab, &ApiServer)) {
+    let _shared = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
+    let lab = Lab::up_from(topology, Source::ApiServer).unwrap();
+    watched(lab, |lab| test(lab, lab.api().unwrap()));
 }
 
 /// As [`in_lab`], without any other test at the same time.
 pub(crate) fn alone_in_lab(topology: &Topology, test: impl FnOnce(&Lab)) {
     let _whole = MACHINE.write().unwrap_or_else(PoisonError::into_inner);
-    watched(topology, test);
+    watched(Lab::up(topology).unwrap(), test);
 }
 
-fn watched(topology: &Topology, test: impl FnOnce(&Lab)) {
-    let lab = Watched(Lab::up(topology).unwrap());
+fn watched(lab: Lab, test: impl FnOnce(&Lab)) {
+    let lab = Watched(lab);
     let before = footprint::all(&lab.0);
     test(&lab.0);
     footprint::check(&lab.0, &before);

@@ -58,6 +58,22 @@ impl Footprint {
     }
 }
 
+/// Connections to an API server that may have come or gone meanwhile.
+const POOLED: i64 = 3;
+
+impl Footprint {
+    fn holds_hardly_more(&self, before: &Self) -> bool {
+        const SOCKET: &str = "socket";
+        let others = |of: &Self| {
+            let mut all = of.descriptors.clone();
+            all.remove(SOCKET);
+            all
+        };
+        let sockets = |of: &Self| of.descriptors.get(SOCKET).copied().unwrap_or(0);
+        others(self) == others(before) && sockets(self) <= sockets(before) + POOLED
+    }
+}
+
 fn memory_kib(pid: i32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = |name: &str| {
@@ -84,7 +100,7 @@ pub(crate) fn is_as_before(lab: &Lab, node: &Node<'_>, before: &Footprint, growt
     let what = format!("the descriptors of {}", node.name());
     let waited = lab.wait(&what, PATIENCE, || {
         now = Footprint::of(node);
-        now.descriptors == before.descriptors
+        now.descriptors == before.descriptors || (lab.api().is_some() && now.holds_hardly_more(before))
     });
     assert!(waited.is_ok(), "before {before:#?}\nnow {now:#?}");
     assert!(

@@ -1,6 +1,7 @@
 //! The agent in the lab: real kernels as clients and servers, real packets between them, one promise a test.
 
 mod any_worker;
+mod api_server;
 mod away;
 mod bad_input;
 mod balance;

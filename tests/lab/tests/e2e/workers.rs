@@ -68,3 +68,60 @@ fn adaptive_polling_sleeps_when_nothing_comes() {
         ping(&lab.pod("user").unwrap(), address(lab, "web-2", false));
     });
 }
+
+/// The scheduling policy of an agent's first worker (proc_pid_stat(5), field 41).
+fn policy(pid: i32) -> u32 {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let stats = threads.map(|thread| std::fs::read_to_string(thread.unwrap().path().join("stat")).unwrap());
+    let worker = stats.into_iter().find(|stat| stat.contains("(worker-0)")).unwrap();
+    worker
+        .rsplit(')')
+        .next()
+        .unwrap()
+        .split_whitespace()
+        .nth(38)
+        .unwrap()
+        .parse()
+        .unwrap()
+}
+
+#[test]
+fn a_worker_that_leaves_time_to_others_goes_before_them_unless_told_otherwise() {
+    const ORDINARY: u32 = 0;
+    const ROUND_ROBIN: u32 = 2;
+    let mut topology = with(1, 1, "adaptive");
+    topology.nodes[1].agent = serde_json::from_value(json!({"workers": {"priority": "normal"}})).unwrap();
+    in_lab(&topology, |lab| {
+        let of = |node| policy(lab.node(node).unwrap().agent_pid().unwrap());
+        lab.wait("a worker to sleep", PATIENCE, || of("node-a") == ROUND_ROBIN)
+            .unwrap();
+        ping(&lab.pod("user").unwrap(), address(lab, "web-2", false));
+        assert_eq!(of("node-b"), ORDINARY);
+    });
+}
+
+#[test]
+fn an_agent_without_the_right_to_go_first_says_what_to_grant_and_forwards() {
+    in_lab(&with(1, 1, "adaptive"), |lab| {
+        let node = lab.node("node-a").unwrap();
+        node.stop_agent().unwrap();
+        let lines = || std::fs::read_to_string(node.agent_log()).unwrap();
+        let before = lines().len();
+        let program = lab.dir().join("without-sys-nice");
+        let sluice = sluice_lab::binary("sluice").unwrap();
+        let script = format!(
+            "#!/bin/sh\nexec setpriv --bounding-set -sys_nice --inh-caps -sys_nice -- {} \"$@\"\n",
+            sluice.display()
+        );
+        std::fs::write(&program, script).unwrap();
+        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        node.start_other_agent(&program, &serde_json::Map::new()).unwrap();
+        lab.wait("a word about the right", PATIENCE, || {
+            lines()[before..].contains("grant CAP_SYS_NICE")
+        })
+        .unwrap();
+        ping(&lab.pod("user").unwrap(), address(lab, "web-2", false));
+        assert_eq!(policy(node.agent_pid().unwrap()), 0, "an ordinary thread");
+        assert_eq!(lines()[before..].matches("grant CAP_SYS_NICE").count(), 1);
+    });
+}

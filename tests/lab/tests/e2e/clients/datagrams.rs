@@ -25,8 +25,7 @@ pub(crate) fn udp_socket_to(to: (IpAddr, u16)) -> io::Result<UdpSocket> {
 }
 
 /// The answer to `text`. It is sent again, of the same flow, when `lossy` and nothing came, or it was larger than the path.
-fn exchange(to: (IpAddr, u16), text: &[u8], patience: Duration, lossy: bool) -> io::Result<Vec<u8>> {
-    let socket = udp_socket_to(to)?;
+fn exchange(socket: &UdpSocket, text: &[u8], patience: Duration, lossy: bool) -> io::Result<Vec<u8>> {
     let end = Instant::now() + patience;
     let mut buffer = vec![0; 65_535];
     loop {
@@ -52,13 +51,26 @@ fn may_be_lost(err: &io::Error) -> bool {
 
 /// The answer to one datagram.
 pub(crate) fn datagram(from: &Place<'_>, to: (IpAddr, u16), text: &str, patience: Duration) -> io::Result<String> {
-    let answer = from.within(|| Ok(exchange(to, text.as_bytes(), patience, faults::everywhere())));
+    let answer = from.within(|| {
+        Ok(udp_socket_to(to).and_then(|socket| exchange(&socket, text.as_bytes(), patience, faults::everywhere())))
+    });
     Ok(String::from_utf8_lossy(&answer.unwrap()?).into_owned())
 }
 
-/// Who answered how many of `count` datagrams, each from a port of its own.
+/// Who answered how many of `count` datagrams, each from a port of its own: the ports stay taken until the last answer, as the
+/// kernel draws by chance, and the same port again would be the same flow.
 pub(crate) fn echoes(from: &Place<'_>, to: (IpAddr, u16), count: usize) -> Vec<String> {
-    let one = |i| match datagram(from, to, "hello", PATIENCE) {
+    let mut taken = Vec::with_capacity(count);
+    let mut ask = || {
+        let asked = from.within(|| {
+            let socket = udp_socket_to(to)?;
+            Ok((exchange(&socket, b"hello", PATIENCE, faults::everywhere()), socket))
+        });
+        let (answer, socket) = asked.unwrap();
+        taken.push(socket);
+        answer
+    };
+    let mut one = |i| match ask().map(|bytes| String::from_utf8_lossy(&bytes).into_owned()) {
         Ok(text) => text
             .strip_suffix(" hello")
             .unwrap_or_else(|| panic!("a strange answer: {text}"))
@@ -69,7 +81,7 @@ pub(crate) fn echoes(from: &Place<'_>, to: (IpAddr, u16), count: usize) -> Vec<S
             SocketAddr::from(to)
         ),
     };
-    (0..count).map(one).collect()
+    (0..count).map(&mut one).collect()
 }
 
 /// Who answers a datagram of `size` bytes, which has to come back whole. One that is lost is sent again: senders learn what
@@ -77,7 +89,7 @@ pub(crate) fn echoes(from: &Place<'_>, to: (IpAddr, u16), count: usize) -> Vec<S
 pub(crate) fn large_datagram(from: &Place<'_>, to: (IpAddr, u16), size: usize) -> String {
     let text: Vec<u8> = (0..size).map(|i| b'a' + (i % 23) as u8).collect();
     let answer = from
-        .within(|| Ok(exchange(to, &text, PATIENCE, true)?))
+        .within(|| Ok(exchange(&udp_socket_to(to)?, &text, PATIENCE, true)?))
         .unwrap_or_else(|e| panic!("{size} bytes from {} to {}: {e:#}", from.name(), SocketAddr::from(to)));
     let name = answer.strip_suffix(&text[..]).expect("the datagram as it was sent");
     String::from_utf8_lossy(name).trim_end().to_owned()

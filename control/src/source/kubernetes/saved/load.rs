@@ -1,0 +1,121 @@
+//! Decides what of a saved state can be used: all of it up to the last whole batch, or nothing.
+
+use super::Header;
+use super::line::{End, Line};
+use crate::source::kubernetes::wants::Want;
+use serde_json::Value;
+use std::collections::{BTreeMap, HashMap};
+use std::io::ErrorKind;
+use std::ops::Range;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A state that was saved.
+#[derive(Debug, Default)]
+pub(in crate::source::kubernetes) struct Restored {
+    bytes: Vec<u8>,
+    /// Where each object's line is, by what it is about.
+    lines: HashMap<u64, Range<usize>>,
+    /// Up to where each request's changes are in it; empty where it must list again.
+    pub(in crate::source::kubernetes) versions: BTreeMap<Want, String>,
+    /// How long ago it was true.
+    pub(in crate::source::kubernetes) age: Duration,
+    /// Bytes of the file that hold it.
+    pub(super) good: u64,
+}
+
+impl Restored {
+    /// All objects, each once.
+    pub(in crate::source::kubernetes) fn objects(&self) -> impl Iterator<Item = (Want, Value)> {
+        self.lines
+            .values()
+            .filter_map(|line| match Line::read(&self.bytes[line.clone()]) {
+                Some(Line::Object(about)) => Some((about.is?, serde_json::from_str(about.object?.get()).ok()?)),
+                _ => None,
+            })
+    }
+
+    /// Bytes of each object's line, by what it is about.
+    pub(super) fn live(&self) -> HashMap<u64, u32> {
+        self.lines
+            .iter()
+            .map(|(which, line)| (*which, line.len() as u32))
+            .collect()
+    }
+}
+
+/// Reads a file; `None` if there is none, or it is another cluster's or node's.
+///
+/// # Errors
+/// It is damaged; nothing of it is used. The text is for a person.
+pub(in crate::source::kubernetes) fn load(path: &Path, header: &Header) -> Result<Option<Restored>, String> {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(err) if err.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(err) => return Err(format!("{} cannot be read: {err}", path.display())),
+    };
+    let damaged = |what: &str, at: usize| format!("{}, byte {at}: {what}", path.display());
+    let first = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
+    let Ok(found) = serde_json::from_slice::<Header>(&bytes[..first]) else {
+        return Err(damaged("this is no saved state", 0));
+    };
+    if found != *header {
+        tracing::info!(
+            "{} is the state of another cluster, node or version; it is not used",
+            path.display()
+        );
+        return Ok(None);
+    }
+    match batches(&bytes, first + 1) {
+        Err((what, at)) => Err(damaged(what, at)),
+        Ok(restored) if restored.good == 0 => Ok(None),
+        Ok(restored) => Ok(Some(Restored { bytes, ..restored })),
+    }
+}
+
+/// All whole batches. What an agent was writing when it was killed is left out; something wrong before that is damage.
+fn batches(bytes: &[u8], begin: usize) -> Result<Restored, (&'static str, usize)> {
+    let mut restored = Restored::default();
+    let (mut at, mut checked) = (begin, 0);
+    let mut batch = Vec::new();
+    while at < bytes.len() {
+        let end = bytes[at..]
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .map(|length| at + length + 1);
+        match end.and_then(|end| Some((Line::read(&bytes[at..end])?, end))) {
+            Some((Line::Object(about), end)) => {
+                batch.push((about.which(), about.is.is_some(), at..end));
+                at = end;
+            }
+            Some((Line::End(last), end)) => {
+                let mut hasher = crc32fast::Hasher::new();
+                hasher.update(&bytes[checked..at]);
+                if End::new(hasher, last.until.clone(), last.at) != last {
+                    return Err(("a checksum is wrong", at));
+                }
+                for (which, is, line) in batch.drain(..) {
+                    if is {
+                        restored.lines.insert(which, line);
+                    } else {
+                        restored.lines.remove(&which);
+                    }
+                }
+                let then = UNIX_EPOCH + Duration::from_secs(last.at);
+                restored.age = SystemTime::now().duration_since(then).unwrap_or_default();
+                restored.versions = last.until;
+                restored.good = end as u64;
+                (at, checked) = (end, end);
+            }
+            None if ends(&bytes[at..]) => return Err(("a line is damaged", at)),
+            None => break,
+        }
+    }
+    Ok(restored)
+}
+
+/// Whether some batch ends in there.
+fn ends(bytes: &[u8]) -> bool {
+    let mut lines = bytes.split_inclusive(|byte| *byte == b'\n');
+    lines.any(|line| matches!(Line::read(line), Some(Line::End(_))))
+}

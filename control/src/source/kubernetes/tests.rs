@@ -1,0 +1,59 @@
+use super::*;
+use crate::model::Change;
+use serde_json::json;
+
+/// A kill between a policy's end and the end of what it needed leaves both in the file.
+#[test]
+fn saved_pods_that_no_policy_names_any_more_are_not_served() {
+    let dir = std::env::temp_dir().join(format!(
+        "sluice-restored-{}-{:x}",
+        std::process::id(),
+        fastrand::u64(..)
+    ));
+    std::fs::create_dir(&dir).unwrap();
+    let kubeconfig = dir.join("kubeconfig");
+    let text = "{apiVersion: v1, kind: Config, current-context: a, clusters: [{name: a, cluster: {server: 'http://127.0.0.1:9'}}], \
+                users: [{name: a, user: {}}], contexts: [{name: a, context: {cluster: a, user: a}}]}";
+    std::fs::write(&kubeconfig, text).unwrap();
+    let cluster = Cluster {
+        kubeconfig: Some(kubeconfig),
+        servers: Vec::new(),
+        node: "n".to_owned(),
+        state: Some(dir.join("cluster")),
+        silence: Cluster::SILENCE,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let reach = runtime.block_on(Reach::new(&cluster)).ok().unwrap();
+    let header = Header::new(reach.identity(), cluster.node.clone());
+    let (saver, writer) = saved::start(&dir.join("cluster"), &header, None).unwrap();
+    for want in Want::FIRST.into_iter().chain([Want::OtherPods]) {
+        let version = "7".to_owned();
+        saver.send(Op::Version { want, version }).unwrap();
+    }
+    for (want, name) in [(Want::OwnPods, "own"), (Want::OtherPods, "other")] {
+        let object = json!({"metadata": {"name": name, "namespace": "d"}});
+        saver
+            .send(Op::Is {
+                want,
+                object,
+                whole: true,
+            })
+            .unwrap();
+    }
+    drop((saver, writer));
+    let mut source = Kubernetes::follow(cluster).unwrap();
+    let mut names = Vec::new();
+    loop {
+        match runtime.block_on(source.next()).unwrap() {
+            Event::Change(Change::Upsert(object)) => names.push(object.key().name),
+            Event::Change(Change::Synced) => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(names, ["own"]);
+    drop(source);
+    std::fs::remove_dir_all(dir).unwrap();
+}

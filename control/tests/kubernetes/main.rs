@@ -1,0 +1,8 @@
+//! The source `kubernetes` against the stand-in API server: what arrives in a store is what the server has, whatever happens on the way.
+
+mod cluster;
+mod faults;
+mod follow;
+mod objects;
+mod reach;
+mod restart;

@@ -1,0 +1,142 @@
+//! The API server of a measurement, in a process of its own: it ends with whoever started it.
+
+use super::objects::{Change, Size};
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use serde_json::Value;
+use sluice_apiserver::{Server, Settings};
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+/// Serves a cluster until its input ends; takes `change KIND ROUND` and `counters`, and answers with counters.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Serve {
+    size: String,
+}
+
+impl Serve {
+    pub(crate) fn run(&self) -> Result<()> {
+        let size: Size = serde_json::from_str(&self.size)?;
+        let server = serve(size)?;
+        println!("{}", serde_json::to_string(&server.kubeconfig(None))?);
+        for line in std::io::stdin().lines() {
+            println!("{}", obey(&server, size, &line?)?);
+        }
+        Ok(())
+    }
+}
+
+fn serve(size: Size) -> Result<Server> {
+    let server = Server::start(Settings::default())?;
+    for object in size.objects() {
+        server.apply(object)?;
+    }
+    server.counters().reset();
+    Ok(server)
+}
+
+fn obey(server: &Server, size: Size, order: &str) -> Result<Value> {
+    let mut words = order.split(' ');
+    if words.next() == Some("change") {
+        let kind = words.next().and_then(|kind| Change::from_str(kind, false).ok());
+        let round = words.next().context("which round?")?.parse()?;
+        server.apply(kind.context("a change of what?")?.object(round, size))?;
+    }
+    Ok(server.counters().json())
+}
+
+/// It, seen from outside.
+pub(super) struct Served {
+    place: Place,
+    folder: PathBuf,
+}
+
+enum Place {
+    Apart {
+        child: Child,
+        orders: Option<ChildStdin>,
+        answers: Lines<BufReader<ChildStdout>>,
+    },
+    #[cfg(test)]
+    Here(Server, Size),
+}
+
+impl Served {
+    /// In a process of its own.
+    pub(super) fn apart(size: Size) -> Result<Self> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .arg("cluster-serve")
+            .arg(serde_json::to_string(&size)?)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let orders = child.stdin.take();
+        let mut answers = BufReader::new(child.stdout.take().context("no output")?).lines();
+        let first = answers.next().context("the API server ended")??;
+        let place = Place::Apart { child, orders, answers };
+        Self::at(place, &serde_json::from_str::<String>(&first)?)
+    }
+
+    /// In this process.
+    #[cfg(test)]
+    pub(super) fn here(size: Size) -> Result<Self> {
+        let server = serve(size)?;
+        let kubeconfig = server.kubeconfig(None);
+        Self::at(Place::Here(server, size), &kubeconfig)
+    }
+
+    fn at(place: Place, kubeconfig: &str) -> Result<Self> {
+        let folder = std::env::temp_dir().join(format!("sluice-perf-cluster-{}", std::process::id()));
+        std::fs::create_dir_all(&folder)?;
+        std::fs::write(folder.join("kubeconfig"), kubeconfig)?;
+        Ok(Self { place, folder })
+    }
+
+    pub(super) fn kubeconfig(&self) -> PathBuf {
+        self.folder.join("kubeconfig")
+    }
+
+    pub(super) fn state(&self) -> PathBuf {
+        self.folder.join("cluster")
+    }
+
+    /// Changes an object.
+    pub(super) fn change(&mut self, change: Change, round: u32) -> Result<()> {
+        let kind = change.to_possible_value().context("it has a name")?;
+        self.order(&format!("change {} {round}", kind.get_name())).map(drop)
+    }
+
+    /// Requests and bytes sent so far.
+    pub(super) fn counters(&mut self) -> Result<(u64, u64)> {
+        let counters = self.order("counters")?;
+        let requests = counters["requests"].as_array().context("requests")?;
+        let requests = requests.iter().filter_map(|row| row["count"].as_u64()).sum();
+        Ok((requests, counters["bytes_out"].as_u64().context("bytes_out")?))
+    }
+
+    fn order(&mut self, text: &str) -> Result<Value> {
+        match &mut self.place {
+            Place::Apart { orders, answers, .. } => {
+                writeln!(orders.as_mut().context("it has ended")?, "{text}")?;
+                Ok(serde_json::from_str(&answers.next().context("the API server ended")??)?)
+            }
+            #[cfg(test)]
+            Place::Here(server, size) => obey(server, *size, text),
+        }
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        match &mut self.place {
+            Place::Apart { child, orders, .. } => {
+                drop(orders.take());
+                let _ = child.wait();
+            }
+            #[cfg(test)]
+            Place::Here(..) => {}
+        }
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
