@@ -3,8 +3,12 @@
 pub mod api;
 pub mod attach;
 pub mod compile;
+mod health;
 pub mod kernel;
+mod metrics;
 pub mod model;
 pub mod objects;
 pub mod run;
 pub mod source;
+
+pub use health::HealthSettings;

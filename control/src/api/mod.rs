@@ -8,11 +8,12 @@ mod socket;
 mod status;
 
 pub use request::{
-    AttachRequest, DetachRequest, DropQuery, EndpointsRequest, FlowQuery, PoliciesRequest, Request, ServicesRequest,
+    AttachRequest, DetachRequest, DropQuery, EndpointsRequest, FlowQuery, LogRequest, PoliciesRequest, Request,
+    ServicesRequest,
 };
 pub use rows::{
-    AttachAnswer, CountersReport, DropCount, DropRow, DropsReport, EndpointRow, FlowRow, FrontendRow, LostCount,
-    PolicyRow, PolicySide, PortCounters, RingLevel, RingRow, SelectingPolicyRow, ServiceRow,
+    AttachAnswer, CountersReport, DropCount, DropRow, DropsReport, EndpointRow, FlowRow, FrontendRow, LogAnswer,
+    LostCount, PolicyRow, PolicySide, PortCounters, RingLevel, RingRow, SelectingPolicyRow, ServiceRow,
 };
 pub use server::{Call, Limits, serve};
 pub use socket::Socket;

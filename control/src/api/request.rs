@@ -24,6 +24,10 @@ pub enum Request {
     Counters,
     /// Some of the packets that were dropped; answered by [`super::DropsReport`].
     Drops(DropQuery),
+    /// All figures as OpenMetrics text; answered by a text.
+    Metrics,
+    /// What the agent's log writes, and what it is to write from now on; answered by [`super::LogAnswer`].
+    Log(LogRequest),
     /// Connects a pod; answered by [`super::AttachAnswer`].
     Attach(AttachRequest),
     /// Disconnects a pod; answered by `null`, also when it was not connected.
@@ -114,6 +118,14 @@ impl Default for DropQuery {
     }
 }
 
+/// What the agent's log is to write.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogRequest {
+    /// A level (`debug`), levels of modules (`info,sluice_control=debug`), or `default` for what it was at start. As it is when absent.
+    pub filter: Option<String>,
+}
+
 /// Connects a pod's network namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -145,7 +157,8 @@ fn eth0() -> String {
 }
 
 impl Request {
-    const VERBS: &'static str = "status, services, endpoints, policies, flows, counters, drops, attach, detach";
+    const VERBS: &'static str =
+        "status, services, endpoints, policies, flows, counters, drops, metrics, log, attach, detach";
 
     /// Reads one line. Unknown verbs and fields are errors that name them.
     ///
@@ -174,6 +187,8 @@ impl Request {
         match verb.as_str() {
             "status" => nothing(&fields, &verb).map(|()| Self::Status),
             "counters" => nothing(&fields, &verb).map(|()| Self::Counters),
+            "metrics" => nothing(&fields, &verb).map(|()| Self::Metrics),
+            "log" => typed(fields, &verb).map(Self::Log),
             "services" => typed(fields, &verb).map(Self::Services),
             "endpoints" => typed(fields, &verb).map(Self::Endpoints),
             "policies" => typed(fields, &verb).map(Self::Policies),
@@ -263,6 +278,10 @@ mod tests {
             Request::Drops(DropQuery {
                 reason: Some("policy".into()),
                 ..DropQuery::default()
+            }),
+            Request::Metrics,
+            Request::Log(LogRequest {
+                filter: Some("info,sluice_control=debug".into()),
             }),
             Request::Attach(attach),
             Request::Detach(DetachRequest {

@@ -280,6 +280,13 @@ pub struct PortCounters {
     pub lost_packets: u64,
 }
 
+/// What the agent's log writes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogAnswer {
+    /// Levels, as [`super::LogRequest::filter`].
+    pub filter: String,
+}
+
 /// A pod was connected.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttachAnswer {

@@ -126,6 +126,8 @@ pub struct NodeRecord {
     pub vtep: Vtep,
     /// The condition NetworkUnavailable; `None` where the Node has none.
     pub network_unavailable: Option<bool>,
+    /// It is being deleted, or its autoscaler is about to remove it: load balancers should go elsewhere.
+    pub leaving: bool,
 }
 
 /// What flannel's annotations say about a node; all of it may be missing.

@@ -9,6 +9,8 @@ use sluice_wire::{Addr, MacAddr};
 use std::collections::BTreeMap;
 
 const FLANNEL: &str = "flannel.alpha.coreos.com/";
+/// What the cluster autoscaler puts on a node that it is about to remove (KEP-3836).
+const TO_BE_DELETED: &str = "ToBeDeletedByClusterAutoscaler";
 
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -25,6 +27,14 @@ struct Spec {
     pod_cidr: String,
     #[serde(rename = "podCIDRs")]
     pod_cidrs: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    taints: Vec<Taint>,
+}
+
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+struct Taint {
+    key: String,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -85,7 +95,9 @@ pub(super) fn convert(node: Node, faults: &mut Faults) -> NodeRecord {
         .collect();
     let mut conditions = node.status.conditions.iter();
     let condition = conditions.find(|condition| condition.r#type == "NetworkUnavailable");
+    let removed = node.spec.taints.iter().any(|taint| taint.key == TO_BE_DELETED);
     NodeRecord {
+        leaving: removed || node.metadata.deletion_timestamp.is_some(),
         network_unavailable: condition.map(|condition| condition.status != "False"),
         name: node.metadata.name,
         prefixes,

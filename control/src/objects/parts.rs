@@ -18,6 +18,8 @@ pub(crate) struct Meta {
     #[serde(serialize_with = "used")]
     pub(crate) annotations: BTreeMap<String, String>,
     pub(crate) creation_timestamp: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) deletion_timestamp: Option<String>,
 }
 
 /// What annotations that are read begin with; others may be long.

@@ -6,7 +6,7 @@ use crate::kernel::host::HostPlan;
 use crate::kernel::silence::{FamilyPorts, SilentPorts};
 use sluice_snapshot::Parts;
 use sluice_wire::Proto;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 impl Control {
     /// Compiles what is known and applies it: publish, then steer, then the host's routes, then neighbours.
@@ -29,7 +29,10 @@ impl Control {
             }
             self.adopt().await;
         }
-        let compiled = match self.compile(&underlay) {
+        let began = Instant::now();
+        let compiled = self.compile(&underlay);
+        self.tallies.compiled(began.elapsed());
+        let compiled = match compiled {
             Ok(compiled) => compiled,
             Err(reports) => {
                 // The last complete state stays in force.
@@ -61,6 +64,10 @@ impl Control {
         let wanted = Some(compiled.wanted_neighbours).filter(|_| underlay.uplink.up);
         let kept = self.neighbours.keep(&wanted.unwrap_or_default()).await;
         self.trouble("next hops", kept);
+        let own = self.store.node(&self.settings.compile.node_name);
+        self.stop
+            .vitals
+            .done(SystemTime::now(), own.is_some_and(|node| node.leaving));
     }
 
     fn too_large(&self, mtu: u16) -> Option<Report> {
@@ -112,6 +119,7 @@ impl Control {
             tracing::debug!(generation = next.generation.0, "published");
             self.draining.follow(&current.parts.services, &next.parts.services);
             self.publisher.publish(next);
+            self.tallies.published();
             self.published = Instant::now();
         }
     }

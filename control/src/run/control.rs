@@ -6,14 +6,16 @@ use super::problems::Problems;
 use super::rates::{self, Rates};
 use super::slow::SlowPods;
 use super::start::ControlSettings;
-use crate::api::{Call, Request, Socket};
+use crate::api::{Call, LogAnswer, Request, Socket};
 use crate::attach::{Attachment, Attachments};
 use crate::compile::{AttachedPod, Compiler, Report, Steering, Underlay};
+use crate::health::{Health, Vitals};
 use crate::kernel::host::Host;
 use crate::kernel::neighbours::Neighbours;
 use crate::kernel::ports::Reserved;
 use crate::kernel::silence::Silence;
-use crate::model::Store;
+use crate::metrics::{Figures, Tallies};
+use crate::model::{Change, Store};
 use crate::source::{Event, Source};
 use nix::fcntl::Flock;
 use serde::Serialize;
@@ -43,6 +45,9 @@ pub(super) struct Stop {
     pub(super) socket: Socket,
     pub(super) reserved: Reserved,
     pub(super) ready: Arc<AtomicBool>,
+    pub(super) vitals: Arc<Vitals>,
+    /// Answers probes until the loop has ended.
+    pub(super) health: Health,
 }
 
 /// Where news comes from.
@@ -69,6 +74,7 @@ pub(super) struct Control {
     pub(super) rates: Rates,
     pub(super) slow: SlowPods,
     pub(super) draining: Draining,
+    pub(super) tallies: Tallies,
     pub(super) reports: Vec<Report>,
     /// This node's pod ranges that can be used, as last compiled.
     pub(super) own_ranges: Vec<Prefix>,
@@ -91,7 +97,7 @@ pub(super) struct Control {
     /// When to compile next, if anything changed.
     pub(super) dirty: Option<tokio::time::Instant>,
     news: News,
-    stop: Stop,
+    pub(super) stop: Stop,
 }
 
 impl Control {
@@ -120,6 +126,7 @@ impl Control {
             rates: Rates::default(),
             slow: SlowPods::default(),
             draining: Draining::default(),
+            tallies: Tallies::default(),
             reports: Vec::new(),
             own_ranges: Vec::new(),
             troubles: Vec::new(),
@@ -171,7 +178,9 @@ impl Control {
                 }
                 _ = look.tick() => self.drop_vanished().await,
             }
-            self.stop.ready.store(self.waiting_for().is_empty(), Ordering::Relaxed);
+            let waiting_for = self.waiting_for();
+            self.stop.ready.store(waiting_for.is_empty(), Ordering::Relaxed);
+            self.stop.vitals.beat(Instant::now(), waiting_for);
         }
         self.end().await;
     }
@@ -183,7 +192,10 @@ impl Control {
 
     /// Something changed: compile soon.
     pub(super) fn touch(&mut self) {
-        self.dirty.get_or_insert_with(|| tokio::time::Instant::now() + SETTLE);
+        self.dirty.get_or_insert_with(|| {
+            self.stop.vitals.due(Instant::now());
+            tokio::time::Instant::now() + SETTLE
+        });
     }
 
     /// What is missing before the node is ready.
@@ -220,7 +232,13 @@ impl Control {
             let Some(event) = next else { break };
             match event {
                 Event::Change(change) => {
+                    let kind = match &change {
+                        Change::Upsert(object) => Some(object.key().kind),
+                        Change::Delete(key) => Some(key.kind),
+                        Change::Synced => None,
+                    };
                     if self.store.apply(change) {
+                        kind.inspect(|kind| self.tallies.changed(*kind));
                         self.last_change = Some(Instant::now());
                         self.touch();
                     }
@@ -235,6 +253,7 @@ impl Control {
 
     async fn every_second(&mut self, seconds: u64) {
         let (workers, counters) = (self.dataplane.workers(), self.dataplane.counters());
+        self.stop.vitals.workers(Instant::now(), &workers);
         self.rates
             .sample(Instant::now(), workers, &counters, self.settings.uplink_port.slot.0);
         self.look_for_slow_pods();
@@ -273,6 +292,24 @@ impl Control {
                 tokio::task::spawn_blocking(move || _ = answer.send(json(&counters())));
                 return;
             }
+            Request::Metrics => {
+                let (status, counters, tallies) = (self.status(), self.counters(), self.tallies.clone());
+                let page = move || {
+                    let counters = counters();
+                    crate::metrics::page(Figures {
+                        status,
+                        counters,
+                        tallies,
+                    })
+                    .and_then(|text| json(&text))
+                };
+                tokio::task::spawn_blocking(move || _ = answer.send(page()));
+                return;
+            }
+            Request::Log(request) => {
+                let filter = self.dataplane.log_filter(request.filter.as_deref());
+                filter.and_then(|filter| json(&LogAnswer { filter }))
+            }
             Request::Drops(query) => self.drops(&query).and_then(|report| json(&report)),
             Request::Flows(mut query) => {
                 query.limit = query.limit.min(crate::api::FlowQuery::MAX);
@@ -309,6 +346,7 @@ impl Control {
     async fn end(mut self) {
         self.stop.ready.store(false, Ordering::Relaxed);
         drop(self.stop.socket);
+        drop(self.stop.health);
         self.neighbours.cleanup().await;
         for result in [
             self.host.cleanup().await,

@@ -100,6 +100,16 @@ pub trait Dataplane: Send + Sync + 'static {
     /// How many queues of the uplink are in use.
     fn uplink_queues(&self) -> u16;
 
+    /// What the agent's log writes; with `wanted` (a level, or levels of modules, or `default`), from now on that.
+    ///
+    /// # Errors
+    /// `wanted` cannot be understood.
+    fn log_filter(&self, wanted: Option<&str>) -> Result<String, String> {
+        Err(format!(
+            "this agent's log cannot be changed to {}",
+            wanted.unwrap_or("anything")
+        ))
+    }
     /// What a person should know of the packet side; part of `status`.
     fn warnings(&self) -> Vec<Report> {
         Vec::new()

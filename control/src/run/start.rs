@@ -5,6 +5,7 @@ use super::dataplane::Dataplane;
 use crate::api::{self, Socket};
 use crate::attach;
 use crate::compile::{HostPort, Settings, UplinkPort};
+use crate::health::{Health, HealthSettings, Vitals};
 use crate::kernel::host::Host;
 use crate::kernel::neighbours::Neighbours;
 use crate::kernel::ports::Reserved;
@@ -21,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 /// What control has to know. It runs in the network namespace of the thread that starts it.
@@ -33,6 +34,8 @@ pub struct ControlSettings {
     pub source: SourceSettings,
     /// Where the socket is to be.
     pub socket: PathBuf,
+    /// Where probes and metrics are served.
+    pub health: HealthSettings,
     /// Directory for what must survive a restart; made (0700) when missing.
     pub state_dir: PathBuf,
     /// Name of the interface to the other nodes.
@@ -177,7 +180,10 @@ async fn set_up(
     let host_index = kernel::index_of(&handle, &settings.host_interface).await?;
     let source = Source::follow(settings.source.clone())?;
     let underlay = underlay::follow(settings.uplink_interface.clone(), vec![settings.host_interface.clone()]);
-    let calls = answer_calls(listener)?;
+    let (asked, calls) = mpsc::channel(16);
+    answer_calls(listener, asked.clone())?;
+    let vitals = Arc::new(Vitals::new(Instant::now()));
+    let health = Health::start(settings.health, vitals.clone(), asked)?;
     // Last, as nobody would take it back after an error.
     let reserved = Reserved::take(&settings.state_dir, settings.compile.masquerade_ports)?;
     let host = Host::new(handle.clone(), settings.host_interface.clone(), host_index);
@@ -191,6 +197,8 @@ async fn set_up(
             socket,
             reserved,
             ready,
+            vitals,
+            health,
         },
         (source, underlay, calls, forward(resolve)),
         (host, neighbours),
@@ -198,12 +206,11 @@ async fn set_up(
     ))
 }
 
-fn answer_calls(listener: UnixListener) -> Result<mpsc::Receiver<api::Call>, String> {
+fn answer_calls(listener: UnixListener, calls: mpsc::Sender<api::Call>) -> Result<(), String> {
     let listener =
         tokio::net::UnixListener::from_std(listener).map_err(|err| format!("cannot listen on the socket: {err}"))?;
-    let (sender, calls) = mpsc::channel(16);
-    tokio::spawn(api::serve(listener, api::Limits::default(), sender));
-    Ok(calls)
+    tokio::spawn(api::serve(listener, api::Limits::default(), calls));
+    Ok(())
 }
 
 /// One agent per state directory.

@@ -120,6 +120,11 @@ impl Control {
             object: "testing".to_owned(),
             text: text.clone(),
         }));
+        out.extend(self.stop.health.troubles().into_iter().map(|(_, text)| Warning {
+            severity: "warning".to_owned(),
+            object: "health".to_owned(),
+            text,
+        }));
         let left = self
             .saved
             .iter()

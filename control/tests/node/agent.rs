@@ -2,6 +2,7 @@
 
 use crate::scratch::{Netns, pair};
 use serde_json::{Value, json};
+use sluice_control::HealthSettings;
 use sluice_control::api::{CountersReport, DropCount, FlowQuery, FlowRow, LostCount, RingRow, WorkerTotals};
 use sluice_control::compile::{HostPort, Settings, Steering, UplinkPort};
 use sluice_control::run::{ControlSettings, Dataplane, DroppedPacket, Handle, PodPort, Testing, empty_parts, start};
@@ -250,6 +251,7 @@ impl Node {
                 masquerade_ports: (40_000, 65_535),
             },
             source: SourceSettings::Manifests(self.dir.join("manifests")),
+            health: HealthSettings::default(),
             socket: self.dir.join("run/sluice.sock"),
             state_dir: self.dir.join("state"),
             uplink_interface: "up0".into(),

@@ -249,6 +249,10 @@ impl Dataplane for Plane {
         })
     }
 
+    fn log_filter(&self, wanted: Option<&str>) -> Result<String, String> {
+        crate::logging::filter_now(wanted)
+    }
+
     fn owned_ports(&self) -> Vec<u16> {
         let uplink = self.uplink.lock().unwrap_or_else(PoisonError::into_inner);
         uplink.owned().iter().copied().collect()

@@ -165,6 +165,7 @@ fn control_settings(
         },
         source: source_settings(config),
         socket: config.socket.clone(),
+        health: config.health,
         state_dir: state_dir(config),
         uplink_interface: config.uplink.interface.clone(),
         host_interface: HOST_TAP.into(),

@@ -80,6 +80,15 @@ pub(super) enum Verb {
         #[command(flatten)]
         output: Output,
     },
+    /// All figures as OpenMetrics text, as /metrics has them
+    Metrics,
+    /// What the agent's log writes; with FILTER, change it until the agent ends
+    Log {
+        /// A level (debug), levels of modules (info,sluice_control=debug), or `default` for what it was at start
+        filter: Option<String>,
+        #[command(flatten)]
+        output: Output,
+    },
     /// Connect a pod's network namespace
     Attach {
         #[command(flatten)]

@@ -24,7 +24,7 @@ use clap::Parser;
 use client::Agent;
 use page::Page;
 use serde::de::DeserializeOwned;
-use sluice_control::api::{AttachAnswer, Request};
+use sluice_control::api::{AttachAnswer, LogAnswer, LogRequest, Request};
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -108,6 +108,17 @@ fn act(cli: Cli) -> anyhow::Result<()> {
             let page = |report| drops::page(&report, &query, verbose);
             show(&agent, &Request::Drops(query.clone()), output.format, page)
         }
+        Verb::Metrics => print(&agent.ask::<String>(&Request::Metrics)?),
+        Verb::Log { filter, output } => show(
+            &agent,
+            &Request::Log(LogRequest { filter }),
+            output.format,
+            |answer: LogAnswer| {
+                let mut page = Page::default();
+                page.line([format!("the agent's log writes {}", answer.filter).into()]);
+                page
+            },
+        ),
         Verb::Attach { pod, output } => show(&agent, &Request::Attach(args::attach(pod)?), output.format, |answer| {
             attached(&answer)
         }),

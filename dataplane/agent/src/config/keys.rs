@@ -5,7 +5,7 @@ use super::tree::{Tree, line_of, short};
 use serde_saphyr::Spanned;
 
 /// Every key with its full path, in the order of the example.
-pub(super) const KEYS: [&str; 28] = [
+pub(super) const KEYS: [&str; 30] = [
     "node",
     "source",
     "manifests",
@@ -32,6 +32,8 @@ pub(super) const KEYS: [&str; 28] = [
     "limits.connections_percent",
     "limits.new_flows",
     "limits.new_flows_burst",
+    "health.address",
+    "health.healthz",
     "log.level",
     "log.format",
 ];

@@ -12,10 +12,11 @@ mod values;
 
 pub(crate) use error::ConfigError;
 
+use sluice_control::HealthSettings;
 use sluice_lb::{PortRange, SchedulerKind};
 use sluice_snapshot::Prefix;
 use sluice_wire::Vni;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 /// A file with every key, its meaning and its default.
@@ -57,6 +58,8 @@ pub(crate) struct Config {
     pub(crate) memory: MemoryConfig,
     /// What one port may take.
     pub(crate) limits: LimitsConfig,
+    /// Probes and metrics.
+    pub(crate) health: HealthSettings,
     /// The agent's own log.
     pub(crate) log: LogConfig,
 }
@@ -288,6 +291,10 @@ impl Config {
                 connections_percent: 25,
                 new_flows: 50_000,
                 new_flows_burst: 50_000,
+            },
+            health: HealthSettings {
+                address: Some((Ipv4Addr::LOCALHOST, 9475).into()),
+                healthz: Some((Ipv6Addr::UNSPECIFIED, 10_256).into()),
             },
             log: LogConfig {
                 level: tracing::Level::INFO,

@@ -9,6 +9,7 @@ use sluice_control::source::Cluster;
 use sluice_lb::{PortRange, SchedulerKind};
 use sluice_wire::Vni;
 use std::io::{ErrorKind, Read};
+use std::net::SocketAddr;
 use std::path::Path;
 use tracing::Level;
 
@@ -120,6 +121,8 @@ pub(super) fn config(bytes: &[u8]) -> Result<Config, Fault> {
         find("limits.new_flows_burst"),
         |v| v.number(1..=10_000_000),
     )?;
+    set(&mut config.health.address, find("health.address"), listen)?;
+    set(&mut config.health.healthz, find("health.healthz"), listen)?;
     set(&mut config.log.level, find("log.level"), |v| {
         let levels = [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE];
         v.choice(
@@ -133,6 +136,15 @@ pub(super) fn config(bytes: &[u8]) -> Result<Config, Fault> {
         v.choice(&[("human", LogFormat::Human), ("json", LogFormat::Json)])
     })?;
     Ok(config)
+}
+
+/// Where to listen, or nowhere.
+fn listen(value: &Value<'_>) -> Result<Option<SocketAddr>, Fault> {
+    let want = "an address with a port, such as 127.0.0.1:9475 or \"[::]:10256\", or none";
+    let text = value.text(want)?;
+    let address = (text != "none").then(|| text.parse()).transpose();
+    let usable = |address: &Option<SocketAddr>| address.is_none_or(|address| address.port() != 0);
+    address.ok().filter(usable).ok_or_else(|| value.wrong(want))
 }
 
 fn kubernetes(tree: &Tree, config: &mut Config) -> Result<(), Fault> {

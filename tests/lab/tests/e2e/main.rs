@@ -15,6 +15,7 @@ mod fragments;
 mod frames;
 mod greeter;
 mod hard_packets;
+mod health;
 mod host;
 mod host_corners;
 mod idle;
