@@ -15,6 +15,7 @@ mod port_watch;
 mod ports;
 mod run;
 mod signals;
+mod take_over;
 mod testing;
 mod tsc;
 mod uplink;

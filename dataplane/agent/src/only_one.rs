@@ -36,6 +36,19 @@ impl OnlyOne {
         Self::named(NAME, uplink, socket, PATIENCE)
     }
 
+    /// The same, after another agent that is about to end has done so.
+    ///
+    /// # Errors
+    /// It is still here.
+    pub(crate) fn after(uplink: &str, socket: &Path, patience: Duration) -> anyhow::Result<Self> {
+        Self::named(NAME, uplink, socket, patience)
+    }
+
+    /// Whether another agent is here now.
+    pub(crate) fn is_held() -> bool {
+        bind(NAME).is_err_and(|err| err.kind() == ErrorKind::AddrInUse) && !is_going(NAME)
+    }
+
     fn named(name: &str, uplink: &str, socket: &Path, patience: Duration) -> anyhow::Result<Self> {
         let deadline = Instant::now() + patience;
         let lock = loop {
@@ -45,7 +58,7 @@ impl OnlyOne {
                     bail!("cannot tell whether another agent runs here: {err}")
                 }
                 Err(_) if Instant::now() < deadline || (Instant::now() < deadline + GOING && is_going(name)) => {
-                    std::thread::sleep(Duration::from_millis(20));
+                    std::thread::sleep(Duration::from_millis(5));
                 }
                 Err(_) => bail!(
                     "another agent serves this network namespace already{}; one can, as sluice0 and the uplink's program are there once. Stop it first",

@@ -111,6 +111,57 @@ impl Node<'_> {
             self.name
         );
         ensure!(self.agent().is_none(), "{}: its agent is running already", self.name);
+        self.spawn_agent(program, over, environment, &[])
+    }
+
+    /// Starts a second agent that takes over from the running one, as a rollout does; ends that one when it has nothing any more.
+    ///
+    /// # Errors
+    /// None is running; or the second one ends, or has not taken over in time. The running one goes on then.
+    pub fn take_over_agent(&self, over: &Map<String, Value>) -> Result<()> {
+        let old = self
+            .agent()
+            .with_context(|| format!("{}: no agent is running", self.name))?;
+        let before = format!("{} that handed over", self.agent_label());
+        locked(self.lab.record())
+            .processes
+            .iter_mut()
+            .filter(|process| **process == old)
+            .for_each(|process| process.what.clone_from(&before));
+        let started = Instant::now();
+        self.spawn_agent(&binary("sluice")?, over, &[], &["--take-over"])?;
+        loop {
+            self.wait_ready()?;
+            let status = self.sluice_json(&["status"])?;
+            let new = status["uptime_ms"]
+                .as_u64()
+                .is_some_and(|ms| u128::from(ms) < started.elapsed().as_millis());
+            if new {
+                break;
+            }
+            ensure!(started.elapsed() < READY, "{}: not taken over in time", self.name);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        old.signal(Signal::SIGTERM);
+        ensure!(
+            old.gone_within(Duration::from_secs(10)),
+            "the agent of {} that handed over is still there after SIGTERM",
+            self.name
+        );
+        let mut record = locked(self.lab.record());
+        record.processes.retain(|process| process.what != before);
+        record.save()
+    }
+
+    fn spawn_agent(
+        &self,
+        program: &Path,
+        over: &Map<String, Value>,
+        environment: &[(&str, &str)],
+        words: &[&str],
+    ) -> Result<()> {
+        let lab = self.lab;
+        let spec = lab.topology().node(&self.name).context("the node left the topology")?;
         let file = lab.dir().join(format!("{}.yaml", self.name));
         let mut config = config(lab.topology(), lab.name(), spec, lab.source());
         lay_over(&mut config, over);
@@ -122,6 +173,7 @@ impl Node<'_> {
             .arg("run")
             .arg("--config")
             .arg(&file)
+            .args(words)
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)

@@ -141,6 +141,11 @@ impl Kubernetes {
         });
     }
 
+    /// What is saved takes the place of what another agent saved in this file.
+    pub fn save_as(&self, path: PathBuf) {
+        self.shared.save(Op::Move { path });
+    }
+
     /// When the API server was heard of last.
     pub fn last_heard(&self) -> Option<Instant> {
         self.shared.last_heard()

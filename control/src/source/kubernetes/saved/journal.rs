@@ -70,7 +70,7 @@ impl Journal {
             // A list that was never complete is still not.
             Op::List { want } => _ = self.versions.get_mut(want).map(String::clear),
             Op::Unwanted { want } => _ = self.versions.remove(want),
-            Op::Is { .. } | Op::Gone { .. } => {}
+            Op::Is { .. } | Op::Gone { .. } | Op::Move { .. } => {}
         }
         let Some(about) = About::of(op) else { return };
         let (which, is) = (about.which(), about.is.is_some());
@@ -84,6 +84,13 @@ impl Journal {
         let now = if is { length } else { 0 };
         self.live_bytes = self.live_bytes + u64::from(now) - u64::from(before.unwrap_or(0));
         self.batch.extend(text);
+    }
+
+    /// The file takes the place of the one of this name.
+    pub(super) fn move_to(&mut self, path: &Path) -> io::Result<()> {
+        fs::rename(&self.path, path)?;
+        path.clone_into(&mut self.path);
+        Ok(())
     }
 
     /// Whether there is anything to write.

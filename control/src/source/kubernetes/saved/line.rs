@@ -110,7 +110,7 @@ impl About {
                 name: name.1,
                 ..Self::default()
             }),
-            Op::Version { .. } | Op::List { .. } | Op::Unwanted { .. } => None,
+            Op::Version { .. } | Op::List { .. } | Op::Unwanted { .. } | Op::Move { .. } => None,
         }
     }
 
