@@ -51,6 +51,7 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
     for notice in testing.notices() {
         tracing::warn!("this agent {notice}");
     }
+    let config = &crate::find_uplink::settled(config, HOST_TAP)?;
     // Before anything of the kernel is touched, and until nothing is any more.
     let only_one = OnlyOne::here(&config.uplink.interface, &config.socket)?;
     let range = config.snat.ports;
