@@ -5,6 +5,7 @@ mod clock;
 mod config;
 mod cpus;
 mod devices;
+mod find_uplink;
 mod host_ports;
 mod leaving;
 mod logging;

@@ -67,6 +67,7 @@ fn serve(config: &Config, take_over: bool, stop: &Stop) -> anyhow::Result<Ended>
     for notice in testing.notices() {
         tracing::warn!("this agent {notice}");
     }
+    let config = &crate::find_uplink::settled(config, HOST_TAP)?;
     // Before anything of the kernel is touched, and until nothing is any more.
     let Some(claim) = Claim::make(config, source_settings(config), take_over, stop)? else {
         return Ok(Ended::Stopped);

@@ -11,6 +11,8 @@ mod known;
 mod list;
 mod pace;
 mod reach;
+#[cfg(test)]
+mod rights;
 mod saved;
 mod shared;
 #[cfg(test)]

@@ -301,7 +301,10 @@ fn longest_gap(text: &str) -> f64 {
 
 #[test]
 fn a_rollout_keeps_connections_and_costs_less_than_two_seconds() {
-    alone_in_lab(&two_nodes(), |lab| {
+    let mut topology = two_nodes();
+    // By it the next agent finds the same end of a connection.
+    topology.agent = serde_json::from_value(json!({"services": {"scheduler": "mh"}})).unwrap();
+    alone_in_lab(&topology, |lab| {
         let (node, user) = (lab.node("node-a").unwrap(), lab.pod("user").unwrap());
         let before = interface(&user);
         let mut old = Conversation::open(&user, (of(WEB, false), 80));
