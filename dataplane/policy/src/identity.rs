@@ -7,6 +7,7 @@ use std::sync::Arc;
 use hashbrown::{Equivalent, HashMap, HashSet};
 use sluice_wire::{Addr, Identity};
 
+use crate::addresses::Addresses;
 use crate::content::{Content, View};
 use crate::model::{Model, Namespace, Pod};
 
@@ -23,7 +24,7 @@ pub struct Identities {
     table: Arc<Table>,
     uses: Vec<Use>,
     update: u64,
-    addrs: Arc<HashMap<Addr, Identity>>,
+    addrs: Arc<Addresses>,
     /// Addresses of all pods, one by one: more than there are different ones where pods contradict each other.
     claims: usize,
     /// All pods that have an identity, and the namespaces that they were seen in.
@@ -165,10 +166,7 @@ impl Identities {
         }
         let addrs = Arc::make_mut(&mut self.addrs);
         for (addr, to) in &moved {
-            match to {
-                Some(id) => _ = addrs.insert(*addr, *id),
-                None => _ = addrs.remove(addr),
-            }
+            addrs.put(*addr, *to);
         }
         moved.into_keys().collect()
     }
@@ -206,7 +204,7 @@ impl Identities {
     }
 
     /// Every pod address with its identity. Shared with the generation before if nothing about it changed.
-    pub fn addresses(&self) -> &Arc<HashMap<Addr, Identity>> {
+    pub fn addresses(&self) -> &Arc<Addresses> {
         &self.addrs
     }
 
@@ -261,12 +259,13 @@ fn rested_ids(uses: &[Use], update: u64) -> Vec<u32> {
 }
 
 /// Gives each address to the first of the sorted pods that claims it. Who builds the model decides better, as it knows more.
-fn claim_addresses<'p>(pods: impl IntoIterator<Item = (&'p Arc<Pod>, u32)>) -> HashMap<Addr, Identity> {
-    let pods = pods.into_iter();
-    let mut owners = HashMap::with_capacity(pods.size_hint().0);
+fn claim_addresses<'p>(pods: impl IntoIterator<Item = (&'p Arc<Pod>, u32)>) -> Addresses {
+    let mut owners = Addresses::default();
     for (pod, id) in pods {
         for &addr in &pod.addrs {
-            owners.entry(addr).or_insert(Identity(id));
+            if !owners.contains_key(&addr) {
+                owners.put(addr, Some(Identity(id)));
+            }
         }
     }
     owners

@@ -2,8 +2,8 @@
 
 use crate::{Forwarding, Node, PortTable, Services, Stamps, dep};
 use hashbrown::HashMap;
-use sluice_policy::PodPolicy;
-use sluice_wire::{Addr, Generation, Identity, PortSlot};
+use sluice_policy::{Addresses, PodPolicy};
+use sluice_wire::{Addr, Generation, PortSlot};
 use std::sync::{Arc, Weak};
 
 /// Policies of the pods of this node, and who is who.
@@ -12,7 +12,7 @@ pub struct Policies {
     /// Compiled policy by port slot; `None` where nothing isolates the pod.
     pub pods: HashMap<PortSlot, Arc<PodPolicy>>,
     /// Identity of every pod address of the cluster.
-    pub identities: Arc<HashMap<Addr, Identity>>,
+    pub identities: Arc<Addresses>,
     /// What they differ from others by, if that is known: then not all have to be compared.
     pub moved: Option<Moved>,
 }
@@ -21,7 +21,7 @@ pub struct Policies {
 #[derive(Clone, Debug)]
 pub struct Moved {
     /// The others, which may be gone.
-    pub from: Weak<HashMap<Addr, Identity>>,
+    pub from: Weak<Addresses>,
     /// The addresses.
     pub addrs: Arc<[Addr]>,
 }

@@ -3,7 +3,7 @@
 use super::Header;
 use super::line::{End, Line};
 use crate::source::kubernetes::wants::Want;
-use serde_json::Value;
+use crate::objects::{Decoded, decode_text};
 use std::collections::{BTreeMap, HashMap};
 use std::io::ErrorKind;
 use std::ops::Range;
@@ -14,8 +14,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 #[derive(Debug, Default)]
 pub(in crate::source::kubernetes) struct Restored {
     bytes: Vec<u8>,
-    /// Where each object's line is, by what it is about.
-    lines: HashMap<u64, Range<usize>>,
+    /// Which request each object is of and where its line is, by what it is about.
+    lines: HashMap<u64, (Want, Range<usize>)>,
     /// Up to where each request's changes are in it; empty where it must list again.
     pub(in crate::source::kubernetes) versions: BTreeMap<Want, String>,
     /// How long ago it was true.
@@ -25,21 +25,23 @@ pub(in crate::source::kubernetes) struct Restored {
 }
 
 impl Restored {
-    /// All objects, each once.
-    pub(in crate::source::kubernetes) fn objects(&self) -> impl Iterator<Item = (Want, Value)> {
-        self.lines
-            .values()
-            .filter_map(|line| match Line::read(&self.bytes[line.clone()]) {
-                Some(Line::Object(about)) => Some((about.is?, serde_json::from_str(about.object?.get()).ok()?)),
-                _ => None,
-            })
+    /// Objects of the requests that are wanted, each once, read.
+    pub(in crate::source::kubernetes) fn objects(
+        &self,
+        wanted: impl Fn(Want) -> bool,
+    ) -> impl Iterator<Item = (Want, Decoded)> {
+        let lines = self.lines.values().filter(move |(want, _)| wanted(*want));
+        lines.filter_map(|(want, line)| match Line::read(&self.bytes[line.clone()]) {
+            Some(Line::Object(about)) => Some((*want, decode_text(want.kind(), about.object?.get()))),
+            _ => None,
+        })
     }
 
     /// Bytes of each object's line, by what it is about.
     pub(super) fn live(&self) -> HashMap<u64, u32> {
         self.lines
             .iter()
-            .map(|(which, line)| (*which, line.len() as u32))
+            .map(|(which, (_, line))| (*which, line.len() as u32))
             .collect()
     }
 }
@@ -85,7 +87,7 @@ fn batches(bytes: &[u8], begin: usize) -> Result<Restored, (&'static str, usize)
             .map(|length| at + length + 1);
         match end.and_then(|end| Some((Line::read(&bytes[at..end])?, end))) {
             Some((Line::Object(about), end)) => {
-                batch.push((about.which(), about.is.is_some(), at..end));
+                batch.push((about.which(), about.is, at..end));
                 at = end;
             }
             Some((Line::End(last), end)) => {
@@ -95,10 +97,9 @@ fn batches(bytes: &[u8], begin: usize) -> Result<Restored, (&'static str, usize)
                     return Err(("a checksum is wrong", at));
                 }
                 for (which, is, line) in batch.drain(..) {
-                    if is {
-                        restored.lines.insert(which, line);
-                    } else {
-                        restored.lines.remove(&which);
+                    match is {
+                        Some(want) => _ = restored.lines.insert(which, (want, line)),
+                        None => _ = restored.lines.remove(&which),
                     }
                 }
                 let then = UNIX_EPOCH + Duration::from_secs(last.at);
