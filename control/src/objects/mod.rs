@@ -278,14 +278,42 @@ mod tests {
     /// Values of all kinds in all places: what a text says is what its value says.
     #[test]
     fn a_text_is_read_as_its_value_is() {
-        let strange = [json!(null), json!(7), json!(""), json!("-x.y"), json!([]), json!([null]), json!({}), json!({"a": null}), json!(true)];
+        let strange = [
+            json!(null),
+            json!(7),
+            json!(""),
+            json!("-x.y"),
+            json!([]),
+            json!([null]),
+            json!({}),
+            json!({"a": null}),
+            json!(true),
+        ];
         for (kind, whole) in [
-            (Kind::Node, json!({"metadata": {"name": "a"}, "spec": {"podCIDR": "10.0.0.0/24", "taints": [{"key": "a"}]}, "status": {"addresses": [{"type": "InternalIP", "address": "10.0.0.1"}]}})),
-            (Kind::Namespace, json!({"metadata": {"name": "a", "labels": {"b": "c"}}})),
-            (Kind::Pod, json!({"metadata": {"name": "a", "namespace": "b", "labels": {"c": "d"}}, "spec": {"nodeName": "e"}, "status": {"phase": "Running", "podIPs": [{"ip": "10.0.0.2"}]}})),
-            (Kind::Service, json!({"metadata": {"name": "a", "annotations": {"b": "c"}}, "spec": {"clusterIPs": ["10.96.0.1"], "ports": [{"port": 80}]}})),
-            (Kind::EndpointSlice, json!({"metadata": {"name": "a", "labels": {"kubernetes.io/service-name": "b"}}, "addressType": "IPv4", "endpoints": [{"addresses": ["10.0.0.3"]}], "ports": [{"port": 80}]})),
-            (Kind::NetworkPolicy, json!({"metadata": {"name": "a"}, "spec": {"podSelector": {}, "ingress": [{"frm": []}]}})),
+            (
+                Kind::Node,
+                json!({"metadata": {"name": "a"}, "spec": {"podCIDR": "10.0.0.0/24", "taints": [{"key": "a"}]}, "status": {"addresses": [{"type": "InternalIP", "address": "10.0.0.1"}]}}),
+            ),
+            (
+                Kind::Namespace,
+                json!({"metadata": {"name": "a", "labels": {"b": "c"}}}),
+            ),
+            (
+                Kind::Pod,
+                json!({"metadata": {"name": "a", "namespace": "b", "labels": {"c": "d"}}, "spec": {"nodeName": "e"}, "status": {"phase": "Running", "podIPs": [{"ip": "10.0.0.2"}]}}),
+            ),
+            (
+                Kind::Service,
+                json!({"metadata": {"name": "a", "annotations": {"b": "c"}}, "spec": {"clusterIPs": ["10.96.0.1"], "ports": [{"port": 80}]}}),
+            ),
+            (
+                Kind::EndpointSlice,
+                json!({"metadata": {"name": "a", "labels": {"kubernetes.io/service-name": "b"}}, "addressType": "IPv4", "endpoints": [{"addresses": ["10.0.0.3"]}], "ports": [{"port": 80}]}),
+            ),
+            (
+                Kind::NetworkPolicy,
+                json!({"metadata": {"name": "a"}, "spec": {"podSelector": {}, "ingress": [{"frm": []}]}}),
+            ),
         ] {
             let mut paths = Vec::new();
             every_path(&whole, &mut String::new(), &mut paths);
@@ -312,7 +340,10 @@ mod tests {
         };
         match value {
             Value::Object(map) => map.iter().for_each(|(key, value)| inside(key, value)),
-            Value::Array(list) => list.iter().enumerate().for_each(|(at, value)| inside(&at.to_string(), value)),
+            Value::Array(list) => list
+                .iter()
+                .enumerate()
+                .for_each(|(at, value)| inside(&at.to_string(), value)),
             _ => {}
         }
     }

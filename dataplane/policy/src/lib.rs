@@ -35,8 +35,8 @@ mod selector;
 mod sets;
 mod text;
 
-pub use cidr::Cidr;
 pub use addresses::Addresses;
+pub use cidr::Cidr;
 pub use compile::{Compiler, Pass, compile};
 pub use content::Content;
 pub use identity::Identities;
