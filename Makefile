@@ -6,7 +6,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test build prepare format lint tests rules unit-test lab-test test-fault test-cluster test-floor neighbours soak bench bench-full instructions ab compare fuzz miri vm-test programs deny
+.PHONY: help demo test build prepare format lint tests rules unit-test lab-test test-fault test-cluster test-floor neighbours soak outage bench bench-full instructions ab compare fuzz miri vm-test programs deny
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ neighbours: ## Only what a neighbour of floods and of a slow pod feels: times of
 
 soak: programs ## Everything at once for MINUTES (10): traffic of all kinds, churn, agents that stop and die
 	SLUICE_SOAK_SECONDS=$$(($(or $(MINUTES),10) * 60)) $(CARGO) test --locked -p sluice-lab --test e2e -- --nocapture soak
+
+outage: programs ## No API server for MINUTES (10): no probe fails, no packet is lost; and what changes elsewhere costs
+	SLUICE_OUTAGE_SECONDS=$$(($(or $(MINUTES),10) * 60)) $(CARGO) test --locked -p sluice-lab --test e2e -- --nocapture outage
 
 # What is compared takes turns in one program, so figures of one run may be compared, whatever else the machine does.
 bench: ## Measure what a packet costs, in ten minutes, and write target/perf/summary.json and report.html; wants an idle machine
