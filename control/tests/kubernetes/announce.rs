@@ -77,7 +77,10 @@ fn the_own_node_says_where_it_is_and_what_it_loses_is_filled_in_again() {
     let gone = json!({"metadata": {"annotations": {format!("{FLANNEL}backend-data"): null, format!("{FLANNEL}backend-type"): null}}});
     assert_eq!(ours.0.patch(&path, MERGE, &gone).unwrap().0, 200);
     let gone = json!({"status": {"conditions": [{"type": "NetworkUnavailable", "$patch": "delete"}]}});
-    assert_eq!(ours.0.patch(&format!("{path}/status"), STRATEGIC, &gone).unwrap().0, 200);
+    assert_eq!(
+        ours.0.patch(&format!("{path}/status"), STRATEGIC, &gone).unwrap().0,
+        200
+    );
     follower.until("it lost that", |f| {
         record(f).is_some_and(|node| node.vtep.backend.is_none() && node.network_unavailable.is_none())
     });

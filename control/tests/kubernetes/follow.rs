@@ -17,10 +17,14 @@ fn everything_of_a_cluster_arrives_and_changes_with_it() {
         ours.apply(service("db", 5432));
         ours.apply(slice("web", &["198.18.2.5"]));
         ours.delete("nodes", OTHER);
-        ours.apply(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team", "labels": {"a": "b"}}}));
+        ours.apply(
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team", "labels": {"a": "b"}}}),
+        );
         follower.catch_up(&ours);
         assert!(follower.knows(Kind::Namespace, &ours.0.names().of("team")));
-        ours.apply(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team", "labels": {"a": "c"}}}));
+        ours.apply(
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team", "labels": {"a": "c"}}}),
+        );
         ours.delete("services", "web");
         follower.catch_up(&ours);
         ours.delete("namespaces", "team");

@@ -28,7 +28,10 @@ fn pods_of_other_nodes_are_known_while_a_policy_names_pods() {
     expect(follower.count(Kind::Pod), 1);
     let asked = ours.requests("list", "pods") + ours.requests("watch", "pods");
     let one = if site::modes()[0] { 1 } else { 3 };
-    assert!(!alone || asked == one, "nobody asks for pods of other nodes, but {asked} requests were made");
+    assert!(
+        !alone || asked == one,
+        "nobody asks for pods of other nodes, but {asked} requests were made"
+    );
     for _ in 0..2 {
         ours.apply(policy("apps", &pods_of_app()));
         follower.catch_up(&ours);

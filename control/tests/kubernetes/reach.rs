@@ -138,7 +138,9 @@ fn a_kubeconfig_that_cannot_be_used_says_why_in_one_line() {
 #[test]
 fn a_server_of_another_authority_is_not_believed() {
     let (ours, other) = (server(), server());
-    let mut follower = Follower::with(&ours, |cluster: &mut Cluster| cluster.servers = vec![other.front().url()]);
+    let mut follower = Follower::with(&ours, |cluster: &mut Cluster| {
+        cluster.servers = vec![other.front().url()]
+    });
     follower.until("it is told", |f| f.told().contains("certificate"));
     assert!(!follower.store.synced());
     assert_eq!(other.requests("watch", ""), 0);

@@ -36,7 +36,11 @@ fn a_restart_serves_what_was_saved_at_once_and_goes_on_without_a_list() {
         follower.catch_up(&ours);
         assert_eq!(follower.changes - changes, 3, "nothing was said again");
         follower.until("all is confirmed", |f| f.source.saved_age().is_none());
-        assert!(ours.lists() == asked || ours.0.forgets(), "{} lists", ours.lists() - asked);
+        assert!(
+            ours.lists() == asked || ours.0.forgets(),
+            "{} lists",
+            ours.lists() - asked
+        );
     }
 }
 

@@ -25,7 +25,10 @@ fn faulty_objects_are_told_and_the_rest_is_served() {
     });
     let told = follower.told();
     let service_of = format!("Service {}/web", ours.0.names().of("default"));
-    assert!(told.starts_with(&format!("{service_of}, spec.ports[0].port: ")), "{told}");
+    assert!(
+        told.starts_with(&format!("{service_of}, spec.ports[0].port: ")),
+        "{told}"
+    );
     assert!(told.ends_with("the last good version stays in force"), "{told}");
     ours.apply(service("web", 81));
     follower.catch_up(&ours);

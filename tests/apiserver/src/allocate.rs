@@ -60,7 +60,12 @@ fn addresses(old: Option<&Value>, spec: &mut Value) {
         spec["ipFamilies"] = all.iter().map(family).collect();
     }
     if spec["ipFamilyPolicy"].is_null() {
-        spec["ipFamilyPolicy"] = if all.len() > 1 { "PreferDualStack" } else { "SingleStack" }.into();
+        spec["ipFamilyPolicy"] = if all.len() > 1 {
+            "PreferDualStack"
+        } else {
+            "SingleStack"
+        }
+        .into();
     }
 }
 
@@ -88,7 +93,10 @@ mod tests {
         let mut again = json!({"spec": {"type": "NodePort", "ports": [{"port": 80, "protocol": "TCP"}, {"port": 81, "protocol": "TCP"}]}});
         complete(Some(&made), &mut again);
         assert_eq!(again["spec"]["clusterIPs"], made["spec"]["clusterIPs"]);
-        assert_eq!(again["spec"]["ports"][0]["nodePort"], made["spec"]["ports"][0]["nodePort"]);
+        assert_eq!(
+            again["spec"]["ports"][0]["nodePort"],
+            made["spec"]["ports"][0]["nodePort"]
+        );
         assert!(again["spec"]["ports"][1]["nodePort"].is_u64());
         let mut six = json!({"spec": {"clusterIP": "fd00::1", "ports": []}});
         complete(None, &mut six);

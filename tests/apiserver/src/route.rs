@@ -209,11 +209,17 @@ async fn read(inner: &Arc<Inner>, at: &Path<'_>, asked: &Query, shape: Shape, ve
     })
 }
 
-fn body(media: &str, bytes: &[u8]) -> Result<Value, Status> {
+fn body(media: &str, bytes: &[u8], patch: bool) -> Result<Value, Status> {
     if bytes.is_empty() {
         return Ok(Value::Null);
     }
     let bad = |error: String| Status::bad_request(format!("error decoding the body: {error}"));
+    let plain = media.split(';').next().unwrap_or_default().trim();
+    if !plain.is_empty() && !plain.contains("json") && !plain.contains("yaml") && !patch {
+        let message = "the body of the request was in an unknown format - accepted media types include: application/json, \
+                       application/yaml";
+        return Err(Status::new(415, "UnsupportedMediaType", message));
+    }
     if media.contains("yaml") {
         let text = std::str::from_utf8(bytes).map_err(|error| bad(error.to_string()))?;
         return serde_saphyr::from_str(text).map_err(|error| bad(error.to_string()));
@@ -231,7 +237,7 @@ async fn change(
     bytes: &[u8],
 ) -> Result<Answer, Status> {
     let resource = &*at.resource;
-    let object = body(media, bytes)?;
+    let object = body(media, bytes, verb == "patch")?;
     let to = Target {
         resource,
         namespace: at.namespace,
@@ -259,10 +265,7 @@ async fn change(
             }
             let (gone, at_once) = write::delete(inner, &to, &options)?;
             if resource.returns_object || !at_once {
-                return Ok(Answer::json(
-                    if at_once || resource.returns_object { 200 } else { 202 },
-                    &show(&gone),
-                ));
+                return Ok(Answer::json(200, &show(&gone)));
             }
             let details = json!({"name": to.name, "group": resource.group, "kind": resource.plural, "uid": gone["metadata"]["uid"]});
             let status =

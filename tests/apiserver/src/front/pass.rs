@@ -14,8 +14,8 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue, RETRY_AFTER,
-    TRANSFER_ENCODING,
+    ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue,
+    RETRY_AFTER, TRANSFER_ENCODING,
 };
 use hyper::{Request, Response};
 use kube::client::Body as Sent;
@@ -26,7 +26,14 @@ use std::sync::atomic::Ordering;
 use tokio::sync::mpsc;
 
 /// What is about the client's connection or its credentials. A compressed stream could not be spoilt line by line.
-const NOT_PASSED_ON: [HeaderName; 6] = [HOST, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, ACCEPT_ENCODING];
+const NOT_PASSED_ON: [HeaderName; 6] = [
+    HOST,
+    AUTHORIZATION,
+    CONNECTION,
+    CONTENT_LENGTH,
+    TRANSFER_ENCODING,
+    ACCEPT_ENCODING,
+];
 const NOT_PASSED_BACK: [HeaderName; 2] = [CONNECTION, TRANSFER_ENCODING];
 /// Longest line, as it is in etcd and somewhat more.
 const LONGEST: usize = 16 << 20;
@@ -77,13 +84,15 @@ impl Passing {
             Options::parse(&asked, false)?;
         }
         let lost = |error: String| Status::new(502, "", format!("the API server behind the tests: {error}"));
-        let body = body.collect().await.map_err(|error| lost(error.to_string()))?.to_bytes();
+        let body = body
+            .collect()
+            .await
+            .map_err(|error| lost(error.to_string()))?
+            .to_bytes();
         let mut on = Request::new(Sent::from(body.to_vec()));
         *on.method_mut() = head.method;
         let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
-        *on.uri_mut() = path
-            .parse()
-            .map_err(|_| Status::bad_request("a path that is none"))?;
+        *on.uri_mut() = path.parse().map_err(|_| Status::bad_request("a path that is none"))?;
         *on.headers_mut() = head.headers;
         NOT_PASSED_ON.iter().for_each(|name| _ = on.headers_mut().remove(name));
         let user = self.user.lock().ok().and_then(|user| user.clone());

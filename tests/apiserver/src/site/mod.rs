@@ -163,7 +163,9 @@ impl Site {
             false => write::path(&resource, "", &self.names.of(name)),
         };
         let (code, object) = self.get(&path)?;
-        (code == 200).then_some(object).with_context(|| format!("{path}: {code}"))
+        (code == 200)
+            .then_some(object)
+            .with_context(|| format!("{path}: {code}"))
     }
 
     /// Asks the server something, not through the door.
@@ -226,7 +228,14 @@ impl Site {
     }
 
     fn remove(&self) -> Result<()> {
-        for plural in ["pods", "services", "endpointslices", "networkpolicies", "nodes", "namespaces"] {
+        for plural in [
+            "pods",
+            "services",
+            "endpointslices",
+            "networkpolicies",
+            "nodes",
+            "namespaces",
+        ] {
             let resource = resource(|one| one.plural == plural)?;
             for object in self.all(plural)? {
                 if self.names.owns(&resource, &object) {

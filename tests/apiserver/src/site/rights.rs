@@ -69,10 +69,11 @@ fn settle(site: &Site, name: &str) -> Result<()> {
     }
     until("rights are in force", || {
         for plural in FOLLOWED {
-            let path = format!("{}?limit=1", write::path(&*resource(|one| one.plural == plural)?, "", ""));
-            let request = Request::get(path)
-                .header(IMPERSONATE, name)
-                .body(Body::empty())?;
+            let path = format!(
+                "{}?limit=1",
+                write::path(&*resource(|one| one.plural == plural)?, "", "")
+            );
+            let request = Request::get(path).header(IMPERSONATE, name).body(Body::empty())?;
             let (code, _) = site.front.block_on(write::send(site.front.server(), request))??;
             let denied = site.denied().contains(plural);
             if (code == 403) != denied {

@@ -3,9 +3,9 @@
 
 use crate::resources::Resource;
 use anyhow::{Result, bail};
+use http_body_util::BodyExt;
 use hyper::header::CONTENT_TYPE;
 use hyper::{Method, Request};
-use http_body_util::BodyExt;
 use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
@@ -25,7 +25,11 @@ pub(super) fn path(resource: &Resource, namespace: &str, name: &str) -> String {
         "" => String::new(),
         namespace => format!("/namespaces/{namespace}"),
     };
-    let name = if name.is_empty() { String::new() } else { format!("/{name}") };
+    let name = if name.is_empty() {
+        String::new()
+    } else {
+        format!("/{name}")
+    };
     format!("{root}{namespace}/{}{name}", resource.plural)
 }
 
@@ -41,7 +45,11 @@ pub(super) async fn ask(
     if !media.is_empty() {
         request = request.header(CONTENT_TYPE, media);
     }
-    send(client, request.body(Body::from(body.map(Value::to_string).unwrap_or_default().into_bytes()))?).await
+    send(
+        client,
+        request.body(Body::from(body.map(Value::to_string).unwrap_or_default().into_bytes()))?,
+    )
+    .await
 }
 
 /// The same of a request that is made.
@@ -114,7 +122,15 @@ fn merged(resource: &Resource, mut there: Value, wanted: &Value) -> Value {
 
 /// Deletes an object at once; false if there is none.
 pub(super) async fn delete(client: &Client, path: &str) -> Result<bool> {
-    match ask(client, Method::DELETE, &format!("{path}?gracePeriodSeconds=0"), "", None).await? {
+    match ask(
+        client,
+        Method::DELETE,
+        &format!("{path}?gracePeriodSeconds=0"),
+        "",
+        None,
+    )
+    .await?
+    {
         (200 | 202, _) => Ok(true),
         (404, _) => Ok(false),
         // A namespace that is on its way cannot be sent there again.

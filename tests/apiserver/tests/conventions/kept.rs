@@ -1,5 +1,5 @@
-use super::client::{patch, send};
-use super::objects::{Place, map, pod};
+use super::client::{Stream, patch, post, send};
+use super::objects::{Place, map, pod, version};
 use serde_json::json;
 
 const MERGE: &str = "application/merge-patch+json";
@@ -22,6 +22,43 @@ fn a_pod_on_a_node_waits_for_its_kubelet() {
 }
 
 #[test]
+fn a_pod_is_seen_to_leave_before_it_is_gone() {
+    let place = Place::new();
+    let made = place.make("pods", &pod(&place, "a", "n1"));
+    let path = place.path(&format!("pods?watch=1&resourceVersion={}", version(&made)));
+    let mut stream = Stream::watch(place.to, &path);
+    assert!(place.site.delete("pods", "a").unwrap());
+    let leaving = stream.event().unwrap();
+    assert_eq!(
+        (
+            leaving["type"].as_str(),
+            &leaving["object"]["metadata"]["deletionGracePeriodSeconds"]
+        ),
+        (Some("MODIFIED"), &json!(0))
+    );
+    assert!(leaving["object"]["metadata"]["deletionTimestamp"].is_string());
+    assert_eq!(stream.short(), "DELETED a");
+}
+
+#[test]
+fn a_namespace_takes_nothing_any_more_once_it_is_on_its_way() {
+    let place = Place::new();
+    let name = place.site.names().of("default");
+    let gone = send(place.to, "DELETE", &format!("/api/v1/namespaces/{name}"), &[], "");
+    assert_eq!(
+        (gone.code, gone.json()["kind"].as_str()),
+        (200, Some("Namespace")),
+        "{}",
+        gone.text
+    );
+    assert_eq!(gone.json()["status"]["phase"], "Terminating");
+    assert!(gone.json()["metadata"]["deletionTimestamp"].is_string());
+    // Until a controller has emptied it, or then not at all.
+    let late = post(place.to, &place.path("configmaps"), &map("late", &json!({})));
+    assert!(matches!(late.code, 403 | 404), "{}", late.text);
+}
+
+#[test]
 fn finalizers_hold_what_they_hold() {
     let place = Place::new();
     let mut object = map("m", &json!({}));
@@ -29,6 +66,7 @@ fn finalizers_hold_what_they_hold() {
     place.make("configmaps", &object);
     let path = place.path("configmaps/m");
     let held = send(place.to, "DELETE", &path, &[], "");
+    assert_eq!((held.code, held.json()["kind"].as_str()), (200, Some("ConfigMap")));
     assert!(held.json()["metadata"]["deletionTimestamp"].is_string());
     assert_eq!(place.get("configmaps/m").code, 200);
     patch(place.to, &path, MERGE, &json!({"metadata": {"finalizers": null}}));
@@ -41,8 +79,17 @@ fn a_deletion_answers_with_a_status_and_minds_its_preconditions() {
     let made = place.map("n", &json!({}));
     let path = place.path("configmaps/n");
     let wrong = json!({"preconditions": {"uid": "another"}}).to_string();
-    let refused = send(place.to, "DELETE", &path, &[("Content-Type", "application/json")], &wrong);
-    assert_eq!((refused.code, refused.json()["reason"].as_str()), (409, Some("Conflict")));
+    let refused = send(
+        place.to,
+        "DELETE",
+        &path,
+        &[("Content-Type", "application/json")],
+        &wrong,
+    );
+    assert_eq!(
+        (refused.code, refused.json()["reason"].as_str()),
+        (409, Some("Conflict"))
+    );
     let gone = send(place.to, "DELETE", &path, &[], "").json();
     assert_eq!(
         (gone["kind"].as_str(), gone["status"].as_str()),

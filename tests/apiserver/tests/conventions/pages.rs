@@ -23,7 +23,10 @@ fn pages_are_of_one_version_whatever_happens_between_them() {
     let first = first.json();
     assert_eq!(first["metadata"]["remainingItemCount"], 6);
     assert!(place.site.delete("services", "s5").unwrap());
-    place.make("services", &json!({"metadata": {"name": "s55"}, "spec": {"ports": [{"port": 80}]}}));
+    place.make(
+        "services",
+        &json!({"metadata": {"name": "s55"}, "spec": {"ports": [{"port": 80}]}}),
+    );
     let second = place.get(&format!("services?limit=4&continue={}", token(&first)));
     assert_eq!(second.names(), ["s4", "s5", "s6", "s7"]);
     let second = second.json();
@@ -45,7 +48,10 @@ fn pages_of_a_selection_do_not_say_how_many_are_left() {
     assert_eq!(first.names(), ["s1", "s3"]);
     let first = first.json();
     assert!(first["metadata"]["remainingItemCount"].is_null());
-    let rest = place.get(&format!("services?labelSelector=n+notin+(0,2)&continue={}", token(&first)));
+    let rest = place.get(&format!(
+        "services?labelSelector=n+notin+(0,2)&continue={}",
+        token(&first)
+    ));
     assert_eq!(rest.names(), ["s4", "s5", "s6", "s7", "s8", "s9"]);
 }
 
@@ -53,7 +59,10 @@ fn pages_of_a_selection_do_not_say_how_many_are_left() {
 fn a_token_that_is_none_is_refused() {
     let place = ten();
     let refused = place.get("services?limit=4&continue=rubbish");
-    assert_eq!((refused.code, refused.json()["reason"].as_str()), (400, Some("BadRequest")));
+    assert_eq!(
+        (refused.code, refused.json()["reason"].as_str()),
+        (400, Some("BadRequest"))
+    );
     let first = place.get("services?limit=4").json();
     let both = format!("services?limit=4&resourceVersion=7&continue={}", token(&first));
     let refused = place.get(&both);

@@ -26,7 +26,10 @@ fn a_list_has_the_kind_of_its_items_and_the_version_of_the_whole() {
     );
     assert_eq!(version(&one), version(&made));
     let none = get(place.to, &place.path_of("networking.k8s.io", "networkpolicies")).json();
-    assert_eq!((none["kind"].as_str(), &none["items"]), (Some("NetworkPolicyList"), &json!([])));
+    assert_eq!(
+        (none["kind"].as_str(), &none["items"]),
+        (Some("NetworkPolicyList"), &json!([]))
+    );
 }
 
 #[test]
@@ -41,7 +44,10 @@ fn metadata_alone_is_had_by_the_accept_header() {
         (Some("PartialObjectMetadataList"), Some("meta.k8s.io/v1"))
     );
     let item = &list["items"][0];
-    assert_eq!((item["kind"].as_str(), item["apiVersion"].as_str()), (Some("PartialObjectMetadata"), Some("meta.k8s.io/v1")));
+    assert_eq!(
+        (item["kind"].as_str(), item["apiVersion"].as_str()),
+        (Some("PartialObjectMetadata"), Some("meta.k8s.io/v1"))
+    );
     assert!(item["data"].is_null() && item["metadata"]["labels"]["x"] == "y");
     let unknown = send(place.to, "GET", &path, &[("Accept", "application/x-unknown")], "");
     assert_eq!(unknown.code, 406);
@@ -50,16 +56,24 @@ fn metadata_alone_is_had_by_the_accept_header() {
 #[test]
 fn versions_bind_a_list_exactly_or_from_below() {
     let place = Place::new();
-    ["a", "b"].map(|name| place.map(name, &json!({"own": "yes"})));
+    for name in ["a", "b"] {
+        place.map(name, &json!({"own": "yes"}));
+    }
     let then = place.version("configmaps");
     assert!(place.site.delete("configmaps", "a").unwrap());
     let list = |query: &str| place.get(&format!("configmaps?labelSelector=own&{query}"));
     let names = |query: &str| list(query).names();
-    assert_eq!(names(&format!("resourceVersion={then}&resourceVersionMatch=NotOlderThan")), ["b"]);
+    assert_eq!(
+        names(&format!("resourceVersion={then}&resourceVersionMatch=NotOlderThan")),
+        ["b"]
+    );
     assert_eq!(names(""), ["b"]);
     assert!(list("resourceVersion=0").code == 200);
     if !place.site.forgets() {
-        assert_eq!(names(&format!("resourceVersion={then}&resourceVersionMatch=Exact")), ["a", "b"]);
+        assert_eq!(
+            names(&format!("resourceVersion={then}&resourceVersionMatch=Exact")),
+            ["a", "b"]
+        );
     }
     for query in [
         "resourceVersionMatch=Exact",
@@ -69,7 +83,19 @@ fn versions_bind_a_list_exactly_or_from_below() {
         "resourceVersionMatch=NotOlderThan&resourceVersion=1&continue=abc",
     ] {
         let refused = list(query);
-        assert_eq!((refused.code, refused.json()["reason"].as_str()), (422, Some("Invalid")), "{query}");
+        assert_eq!(
+            (refused.code, refused.json()["reason"].as_str()),
+            (422, Some("Invalid")),
+            "{query}"
+        );
+    }
+    for query in ["resourceVersion=x", "limit=x"] {
+        let refused = list(query);
+        assert_eq!(
+            (refused.code, refused.json()["reason"].as_str()),
+            (400, Some("BadRequest")),
+            "{query}"
+        );
     }
 }
 
@@ -81,5 +107,8 @@ fn a_version_that_is_not_there_yet_is_waited_for_and_then_refused_with_its_cause
     assert_eq!((refused.code, status["reason"].as_str()), (504, Some("Timeout")));
     assert_eq!(status["details"]["causes"][0]["reason"], "ResourceVersionTooLarge");
     let message = status["message"].as_str().unwrap();
-    assert!(message.starts_with("Timeout: Too large resource version: 4611686018427387904, current: "), "{message}");
+    assert!(
+        message.starts_with("Timeout: Too large resource version: 4611686018427387904, current: "),
+        "{message}"
+    );
 }

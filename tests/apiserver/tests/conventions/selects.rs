@@ -25,16 +25,29 @@ fn pods() -> Place {
 fn pods_are_selected_by_where_they_are_and_how_far_they_have_come() {
     let place = pods();
     let node = |name: &str| place.site.names().of(name);
-    let names = |fields: &str| place.get(&format!("pods?fieldSelector={}", fields.replace('=', "%3D"))).names();
+    let names = |fields: &str| {
+        place
+            .get(&format!("pods?fieldSelector={}", fields.replace('=', "%3D")))
+            .names()
+    };
     assert_eq!(names(&format!("spec.nodeName={}", node("n1"))), ["here"]);
     assert_eq!(names("spec.nodeName="), ["nowhere"]);
-    assert_eq!(names(&format!("spec.nodeName!={},spec.nodeName!=", node("n1"))), ["host", "there"]);
+    assert_eq!(
+        names(&format!("spec.nodeName!={},spec.nodeName!=", node("n1"))),
+        ["host", "there"]
+    );
     assert_eq!(names("spec.hostNetwork=true"), ["host"]);
     assert_eq!(names("spec.hostNetwork=false"), ["here", "nowhere", "there"]);
     assert_eq!(names("status.phase=Pending"), ["host", "nowhere"]);
-    assert_eq!(names("status.phase!=Succeeded,status.phase!=Failed"), ["here", "host", "nowhere"]);
+    assert_eq!(
+        names("status.phase!=Succeeded,status.phase!=Failed"),
+        ["here", "host", "nowhere"]
+    );
     assert_eq!(names("metadata.name=here"), ["here"]);
-    let everywhere = format!("/api/v1/pods?fieldSelector=spec.nodeName%3D{},spec.hostNetwork%3Dfalse", node("n2"));
+    let everywhere = format!(
+        "/api/v1/pods?fieldSelector=spec.nodeName%3D{},spec.hostNetwork%3Dfalse",
+        node("n2")
+    );
     assert_eq!(get(place.to, &everywhere).names(), ["there"]);
 }
 
@@ -51,7 +64,10 @@ fn labels_select_by_presence_equality_and_sets() {
         place.make("services", &service);
     }
     let names = |labels: &str| place.get(&format!("services?labelSelector={labels}")).names();
-    assert_eq!(names("!service.kubernetes.io/headless,!service.kubernetes.io/service-proxy-name"), ["a", "b"]);
+    assert_eq!(
+        names("!service.kubernetes.io/headless,!service.kubernetes.io/service-proxy-name"),
+        ["a", "b"]
+    );
     assert_eq!(names("service.kubernetes.io/headless"), ["c"]);
     assert_eq!(names("app%3Dweb"), ["a"]);
     assert_eq!(names("app!%3Dweb"), ["b", "c"]);
@@ -63,12 +79,23 @@ fn labels_select_by_presence_equality_and_sets() {
 fn selectors_that_mean_nothing_are_refused() {
     let place = Place::new();
     let unknown = place.get("pods?fieldSelector=spec.colour%3Dred");
-    assert_eq!((unknown.code, unknown.json()["reason"].as_str()), (400, Some("BadRequest")));
+    assert_eq!(
+        (unknown.code, unknown.json()["reason"].as_str()),
+        (400, Some("BadRequest"))
+    );
     let message = unknown.json()["message"].as_str().unwrap().to_owned();
     assert!(message.contains("field label not supported: spec.colour"), "{message}");
-    for query in ["labelSelector=app+in+web", "labelSelector=%3Dx", "fieldSelector=status.phase"] {
+    for query in [
+        "labelSelector=app+in+web",
+        "labelSelector=%3Dx",
+        "fieldSelector=status.phase",
+    ] {
         let refused = place.get(&format!("pods?{query}"));
-        assert_eq!((refused.code, refused.json()["reason"].as_str()), (400, Some("BadRequest")), "{query}");
+        assert_eq!(
+            (refused.code, refused.json()["reason"].as_str()),
+            (400, Some("BadRequest")),
+            "{query}"
+        );
     }
     let stream = place.get("pods?watch=1&fieldSelector=spec.colour%3Dred");
     assert_eq!(stream.code, 400);

@@ -7,7 +7,10 @@ const MERGE: &str = "application/merge-patch+json";
 const INITIAL: &str = "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
 
 fn watch(place: &Place, query: &str) -> Stream {
-    Stream::watch(place.to, &place.path(&format!("configmaps?watch=1&labelSelector=own&{query}")))
+    Stream::watch(
+        place.to,
+        &place.path(&format!("configmaps?watch=1&labelSelector=own&{query}")),
+    )
 }
 
 fn own(place: &Place, name: &str) -> Value {
@@ -29,12 +32,21 @@ fn a_watch_from_a_version_has_what_came_after_it_and_no_more() {
     assert_eq!(stream.short(), "ADDED b");
     let changed = label(&place, "a", &json!({"x": "1"}));
     let event = stream.event().unwrap();
-    assert_eq!((event["type"].as_str(), version(&event["object"])), (Some("MODIFIED"), version(&changed)));
-    assert_eq!((event["object"]["kind"].as_str(), event["object"]["apiVersion"].as_str()), (Some("ConfigMap"), Some("v1")));
+    assert_eq!(
+        (event["type"].as_str(), version(&event["object"])),
+        (Some("MODIFIED"), version(&changed))
+    );
+    assert_eq!(
+        (event["object"]["kind"].as_str(), event["object"]["apiVersion"].as_str()),
+        (Some("ConfigMap"), Some("v1"))
+    );
     assert!(place.site.delete("configmaps", "a").unwrap());
     let gone = stream.event().unwrap();
     assert_eq!(gone["type"], "DELETED");
-    assert!(number(&gone["object"]) > number(&changed), "it has the version of its end");
+    assert!(
+        number(&gone["object"]) > number(&changed),
+        "it has the version of its end"
+    );
     assert_eq!(gone["object"]["metadata"]["labels"]["x"], "1");
 }
 
@@ -56,11 +68,18 @@ fn an_object_that_leaves_or_enters_the_selection_is_deleted_or_added() {
     let changed = label(&place, "a", &json!({"own": null, "x": "1"}));
     let left = stream.event().unwrap();
     assert_eq!(left["type"], "DELETED");
-    assert_eq!(left["object"]["metadata"]["labels"], json!({"own": "yes"}), "as it was when it was selected");
+    assert_eq!(
+        left["object"]["metadata"]["labels"],
+        json!({"own": "yes"}),
+        "as it was when it was selected"
+    );
     assert_eq!(version(&left["object"]), version(&changed));
     let back = label(&place, "a", &json!({"own": "again"}));
     let event = stream.event().unwrap();
-    assert_eq!((event["type"].as_str(), version(&event["object"])), (Some("ADDED"), version(&back)));
+    assert_eq!(
+        (event["type"].as_str(), version(&event["object"])),
+        (Some("ADDED"), version(&back))
+    );
 }
 
 #[test]
@@ -71,9 +90,17 @@ fn an_object_that_is_made_again_is_another_one() {
     assert!(place.site.delete("configmaps", "a").unwrap());
     let second = own(&place, "a");
     let events = [stream.event().unwrap(), stream.event().unwrap()];
-    let uids = events.each_ref().map(|event| event["object"]["metadata"]["uid"].clone());
-    assert_eq!(events.map(|event| event["type"].clone()), [json!("DELETED"), json!("ADDED")]);
-    assert_eq!(uids, [first["metadata"]["uid"].clone(), second["metadata"]["uid"].clone()]);
+    let uids = events
+        .each_ref()
+        .map(|event| event["object"]["metadata"]["uid"].clone());
+    assert_eq!(
+        events.map(|event| event["type"].clone()),
+        [json!("DELETED"), json!("ADDED")]
+    );
+    assert_eq!(
+        uids,
+        [first["metadata"]["uid"].clone(), second["metadata"]["uid"].clone()]
+    );
     assert_ne!(uids[0], uids[1]);
 }
 
@@ -90,10 +117,17 @@ fn initial_events_end_with_a_marked_bookmark() {
     let end = stream.event().unwrap();
     let object = &end["object"];
     assert_eq!(
-        (end["type"].as_str(), object["kind"].as_str(), object["apiVersion"].as_str()),
+        (
+            end["type"].as_str(),
+            object["kind"].as_str(),
+            object["apiVersion"].as_str()
+        ),
         (Some("BOOKMARK"), Some("ConfigMap"), Some("v1"))
     );
-    assert_eq!(object["metadata"]["annotations"], json!({"k8s.io/initial-events-end": "true"}));
+    assert_eq!(
+        object["metadata"]["annotations"],
+        json!({"k8s.io/initial-events-end": "true"})
+    );
     assert!(number(object) >= number(&made) && object["metadata"]["name"].as_str().is_none_or(str::is_empty));
     own(&place, "b");
     assert_eq!(stream.short(), "ADDED b");
@@ -103,8 +137,14 @@ fn initial_events_end_with_a_marked_bookmark() {
 fn initial_events_need_their_match_and_a_server_that_has_them() {
     let place = Place::new();
     let without = get(place.to, &place.path("configmaps?watch=1&sendInitialEvents=true"));
-    assert_eq!((without.code, without.json()["reason"].as_str()), (422, Some("Invalid")));
-    let without = get(place.to, &place.path("configmaps?watch=1&resourceVersion=1&resourceVersionMatch=NotOlderThan"));
+    assert_eq!(
+        (without.code, without.json()["reason"].as_str()),
+        (422, Some("Invalid"))
+    );
+    let without = get(
+        place.to,
+        &place.path("configmaps?watch=1&resourceVersion=1&resourceVersionMatch=NotOlderThan"),
+    );
     assert_eq!(without.code, 422);
     place.site.front().watch_list(false);
     let refused = get(place.to, &place.path(&format!("configmaps?{INITIAL}")));
@@ -114,7 +154,11 @@ fn initial_events_need_their_match_and_a_server_that_has_them() {
     if !site::modes()[0] {
         place.site.front().watch_list(true);
         let (code, status) = place.site.get(&place.path(&format!("configmaps?{INITIAL}"))).unwrap();
-        assert_eq!((code, status["message"].as_str()), (422, Some(message)), "the server itself says the same");
+        assert_eq!(
+            (code, status["message"].as_str()),
+            (422, Some(message)),
+            "the server itself says the same"
+        );
     }
 }
 
@@ -163,14 +207,27 @@ fn a_forgotten_version_is_gone_as_an_event_or_as_an_answer() {
         place.site.forget().unwrap();
     }
     // Whether another server has forgotten the first of all versions is its affair; how it says so is not.
-    let version = if place.site.forgets() || !site::is_real() { then } else { "1".into() };
-    let answer = get(place.to, &format!("/api/v1/services?watch=1&resourceVersion={version}&timeoutSeconds=1"));
+    let version = if place.site.forgets() || !site::is_real() {
+        then
+    } else {
+        "1".into()
+    };
+    let answer = get(
+        place.to,
+        &format!("/api/v1/services?watch=1&resourceVersion={version}&timeoutSeconds=1"),
+    );
     let first = answer.text.lines().next().unwrap_or("{}").to_owned();
     let first: Value = serde_json::from_str(&first).unwrap();
     let status = if answer.code == 200 { &first["object"] } else { &first };
     if first["type"] == "ERROR" || answer.code != 200 {
-        assert_eq!((&status["kind"], &status["code"], &status["status"]), (&json!("Status"), &json!(410), &json!("Failure")));
-        assert!(matches!(status["reason"].as_str(), Some("Expired" | "Gone")), "{status}");
+        assert_eq!(
+            (&status["kind"], &status["code"], &status["status"]),
+            (&json!("Status"), &json!(410), &json!("Failure"))
+        );
+        assert!(
+            matches!(status["reason"].as_str(), Some("Expired" | "Gone")),
+            "{status}"
+        );
     } else {
         assert!(site::is_real() && !place.site.forgets(), "{first}");
     }

@@ -7,7 +7,13 @@ const MERGE: &str = "application/merge-patch+json";
 const STRATEGIC: &str = "application/strategic-merge-patch+json";
 
 fn put(to: SocketAddr, path: &str, body: &Value) -> super::client::Answer {
-    send(to, "PUT", path, &[("Content-Type", "application/json")], &body.to_string())
+    send(
+        to,
+        "PUT",
+        path,
+        &[("Content-Type", "application/json")],
+        &body.to_string(),
+    )
 }
 
 #[test]
@@ -17,10 +23,16 @@ fn what_is_created_has_an_identity() {
     let metadata = &made["metadata"];
     assert!(metadata["uid"].is_string() && metadata["creationTimestamp"].is_string());
     assert_eq!(metadata["namespace"], place.site.names().of("default"));
-    assert_eq!((made["kind"].as_str(), made["status"]["phase"].as_str()), (Some("Pod"), Some("Pending")));
+    assert_eq!(
+        (made["kind"].as_str(), made["status"]["phase"].as_str()),
+        (Some("Pod"), Some("Pending"))
+    );
     let mut unnamed = map("", &json!({}));
     unnamed["metadata"] = json!({"generateName": "x-"});
-    let name = place.make("configmaps", &unnamed)["metadata"]["name"].as_str().unwrap().to_owned();
+    let name = place.make("configmaps", &unnamed)["metadata"]["name"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     assert!(name.len() == 7 && name.starts_with("x-"), "{name}");
     let (_, namespace) = place
         .site
@@ -41,9 +53,15 @@ fn a_service_is_given_addresses_and_ports_and_keeps_them() {
     let spec = &made["spec"];
     assert!(spec["clusterIP"].as_str().unwrap().parse::<std::net::IpAddr>().is_ok());
     assert_eq!(spec["clusterIPs"][0], spec["clusterIP"]);
-    assert_eq!(spec["ipFamilies"].as_array().unwrap().len(), spec["clusterIPs"].as_array().unwrap().len());
+    assert_eq!(
+        spec["ipFamilies"].as_array().unwrap().len(),
+        spec["clusterIPs"].as_array().unwrap().len()
+    );
     assert_eq!(spec["ipFamilyPolicy"], "SingleStack");
-    assert_eq!((spec["sessionAffinity"].as_str(), spec["internalTrafficPolicy"].as_str()), (Some("None"), Some("Cluster")));
+    assert_eq!(
+        (spec["sessionAffinity"].as_str(), spec["internalTrafficPolicy"].as_str()),
+        (Some("None"), Some("Cluster"))
+    );
     let port = &spec["ports"][0];
     assert_eq!((&port["protocol"], &port["targetPort"]), (&json!("TCP"), &json!(80)));
     assert!(port["nodePort"].as_u64().is_some_and(|port| port > 0), "{port}");
@@ -55,7 +73,10 @@ fn a_service_is_given_addresses_and_ports_and_keeps_them() {
     let after = after.json();
     assert_eq!(after["spec"]["clusterIPs"], made["spec"]["clusterIPs"]);
     assert_eq!(after["spec"]["ports"][0]["nodePort"], port["nodePort"]);
-    let headless = place.make("services", &json!({"metadata": {"name": "h"}, "spec": {"clusterIP": "None", "ports": [{"port": 80}]}}));
+    let headless = place.make(
+        "services",
+        &json!({"metadata": {"name": "h"}, "spec": {"clusterIP": "None", "ports": [{"port": 80}]}}),
+    );
     assert_eq!(headless["spec"]["clusterIPs"], json!(["None"]));
 }
 
@@ -77,7 +98,10 @@ fn the_status_of_a_node_has_its_own_path_where_annotations_count_too() {
     assert_eq!(after.code, 200, "{}", after.text);
     let after = after.json();
     assert_eq!(after["metadata"]["annotations"]["example.com/a"], "b");
-    assert!(after["spec"]["unschedulable"].is_null(), "the specification is not within reach");
+    assert!(
+        after["spec"]["unschedulable"].is_null(),
+        "the specification is not within reach"
+    );
     assert_eq!(after["spec"]["podCIDR"], "198.18.7.0/24");
     let said = |node: &Value, kind: &str| {
         let all = node["status"]["conditions"].as_array().unwrap();
@@ -85,11 +109,16 @@ fn the_status_of_a_node_has_its_own_path_where_annotations_count_too() {
     };
     assert_eq!(said(&after, "Ready")["reason"], "KubeletReady");
     assert_eq!(said(&after, "NetworkUnavailable")["status"], "False");
-    assert_eq!(said(&after, "NetworkUnavailable")["reason"], "NoRouteCreated", "what is not said stays");
+    assert_eq!(
+        said(&after, "NetworkUnavailable")["reason"],
+        "NoRouteCreated",
+        "what is not said stays"
+    );
     let gone = json!({"status": {"conditions": [{"type": "Other", "$patch": "delete"}]}});
     let after = patch(place.to, &format!("{path}/status"), STRATEGIC, &gone).json();
     assert!(said(&after, "Other").is_null());
-    let by_the_main_path = json!({"metadata": {"annotations": {"example.com/a": null}}, "status": {"conditions": null}});
+    let by_the_main_path =
+        json!({"metadata": {"annotations": {"example.com/a": null}}, "status": {"conditions": null}});
     let after = patch(place.to, &path, MERGE, &by_the_main_path).json();
     assert!(after["metadata"]["annotations"]["example.com/a"].is_null());
     assert!(!said(&after, "NetworkUnavailable").is_null(), "not by the main path");
@@ -99,7 +128,12 @@ fn the_status_of_a_node_has_its_own_path_where_annotations_count_too() {
 fn a_change_that_changes_nothing_makes_no_version() {
     let place = Place::new();
     let made = place.map("a", &json!({"x": "1"}));
-    let same = patch(place.to, &place.path("configmaps/a"), MERGE, &json!({"metadata": {"labels": {"x": "1"}}}));
+    let same = patch(
+        place.to,
+        &place.path("configmaps/a"),
+        MERGE,
+        &json!({"metadata": {"labels": {"x": "1"}}}),
+    );
     assert_eq!((same.code, version(&same.json())), (200, version(&made)));
     let same = put(place.to, &place.path("configmaps/a"), &made);
     assert_eq!((same.code, version(&same.json())), (200, version(&made)));
@@ -109,13 +143,20 @@ fn a_change_that_changes_nothing_makes_no_version() {
 fn a_specification_is_counted_and_a_label_is_not() {
     let place = Place::new();
     let all = place.path_of("networking.k8s.io", "networkpolicies");
-    let made = post(place.to, &all, &json!({"metadata": {"name": "p"}, "spec": {"podSelector": {}}}));
+    let made = post(
+        place.to,
+        &all,
+        &json!({"metadata": {"name": "p"}, "spec": {"podSelector": {}}}),
+    );
     assert_eq!((made.code, &made.json()["metadata"]["generation"]), (201, &json!(1)));
     let one = format!("{all}/p");
     let labelled = patch(place.to, &one, MERGE, &json!({"metadata": {"labels": {"a": "b"}}})).json();
     assert_eq!(labelled["metadata"]["generation"], 1);
     let change = json!([{"op": "add", "path": "/spec/policyTypes", "value": ["Egress"]}]);
     let changed = patch(place.to, &one, "application/json-patch+json", &change);
-    assert_eq!((changed.code, &changed.json()["metadata"]["generation"]), (200, &json!(2)));
+    assert_eq!(
+        (changed.code, &changed.json()["metadata"]["generation"]),
+        (200, &json!(2))
+    );
     assert_eq!(get(place.to, &one).json()["spec"]["policyTypes"], json!(["Egress"]));
 }
