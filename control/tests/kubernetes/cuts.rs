@@ -1,6 +1,6 @@
 use super::cluster::{Follower, server};
 use super::objects::{service, slice};
-use sluice_apiserver::site;
+use sluice_apiserver::{Fault, Rule, site};
 use sluice_control::model::Kind;
 use sluice_control::source::Cluster;
 use std::time::{Duration, Instant};
@@ -86,6 +86,21 @@ fn a_connection_that_is_silent_for_too_long_is_given_up() {
     follower.until("it is noticed", |f| f.told().contains("must be dead"));
     assert!(!follower.knows(Kind::Service, "db"));
     ours.front().lines().half_open(false);
+    follower.catch_up(&ours);
+}
+
+#[test]
+fn a_stream_that_stalls_is_asked_for_again_and_loses_nothing() {
+    let ours = server();
+    let silence = Duration::from_secs(3);
+    let mut follower = Follower::with(&ours, |cluster: &mut Cluster| cluster.silence = silence);
+    follower.catch_up(&ours);
+    ours.front().fault(Rule::of(Fault::Stall).on("services"));
+    ours.apply(service("db", 5432));
+    ours.delete("services", "web");
+    follower.until("it is noticed", |f| f.told().contains("must be dead"));
+    assert!(!follower.knows(Kind::Service, "db"));
+    ours.front().faults().clear();
     follower.catch_up(&ours);
 }
 

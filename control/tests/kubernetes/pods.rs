@@ -22,6 +22,9 @@ fn pods_of_other_nodes_are_known_while_a_policy_names_pods() {
     ours.apply(policy("block", &json!({"ipBlock": {"cidr": "10.0.0.0/8"}})));
     // Where others have policies that name pods, these pods are known all the time.
     let alone = !ours.names_pods();
+    if !alone {
+        site::not_tried("pods of other nodes that nobody needs, as policies of others name pods");
+    }
     let expect = |known: usize, wanted: usize| assert!(!alone || known == wanted, "{known} pods are known");
     let mut follower = Follower::of(&ours);
     follower.catch_up(&ours);

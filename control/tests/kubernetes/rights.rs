@@ -1,5 +1,6 @@
 use super::cluster::{Follower, server};
 use super::objects::{pods_of_app, policy};
+use sluice_apiserver::site;
 
 #[test]
 fn a_kind_that_is_forbidden_is_told_with_the_rule_that_grants_it() {
@@ -25,7 +26,7 @@ fn a_kind_that_is_forbidden_is_told_with_the_rule_that_grants_it() {
 fn what_is_missing_and_not_needed_any_more_holds_nothing_up() {
     let ours = server();
     if ours.names_pods() {
-        eprintln!("not tried: policies of others in this cluster name pods, which are needed all the time then");
+        site::not_tried("pods that are not needed any more, as policies of others name pods");
         return;
     }
     ours.0.deny("networkpolicies").unwrap();

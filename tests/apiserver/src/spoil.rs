@@ -6,10 +6,14 @@ use crate::status::Status;
 use bytes::Bytes;
 use serde_json::json;
 use std::io;
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// A line that is neither JSON nor UTF-8.
 const GARBAGE: &[u8] = b"\x16\x03{\"type\":\"ADD}}]\xff\n";
+
+/// Within this time half a line is on its way.
+const TO_LEAVE: Duration = Duration::from_millis(20);
 
 /// The stream was cut, or its reader is gone.
 pub(crate) struct Over;
@@ -43,8 +47,8 @@ impl Spoiler {
         match faults.on_event(plural) {
             Some(Fault::Cut) => {
                 self.emit(line.slice(..line.len() / 2)).await?;
-                // The half is to leave before the connection ends.
-                tokio::task::yield_now().await;
+                // What waits in a buffer when a connection ends never leaves.
+                tokio::time::sleep(TO_LEAVE).await;
                 return self.cut().await;
             }
             Some(Fault::Garbage) => self.emit(Bytes::from_static(GARBAGE)).await?,

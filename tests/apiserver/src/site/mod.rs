@@ -18,6 +18,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 pub use names::Names;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -67,6 +68,11 @@ pub fn modes() -> &'static [bool] {
         site.get(&format!("/api/v1/namespaces?{query}")).unwrap().0 == 200
     });
     if *streams { &[true, false] } else { &[false] }
+}
+
+/// Says what is not tried with this server, past a test runner that keeps what tests print.
+pub fn not_tried(what: &str) {
+    let _ = writeln!(std::io::stderr(), "\nnot tried with this server: {what}");
 }
 
 impl Site {
@@ -227,7 +233,8 @@ impl Site {
         self.denied.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn remove(&self) -> Result<()> {
+    /// Removes what was made here, as the end of the site does on a server that outlives it.
+    pub fn clear(&self) -> Result<()> {
         for plural in [
             "pods",
             "services",
@@ -245,7 +252,10 @@ impl Site {
                 }
             }
         }
-        rights::remove(self)
+        match self.server {
+            Some(_) => Ok(()),
+            None => rights::remove(self),
+        }
     }
 }
 
@@ -253,7 +263,7 @@ impl Drop for Site {
     fn drop(&mut self) {
         // A stand-in goes as a whole.
         if self.server.is_none()
-            && let Err(error) = self.remove()
+            && let Err(error) = self.clear()
         {
             eprintln!("what {} made is not all removed: {error:#}", self.names.prefix());
         }

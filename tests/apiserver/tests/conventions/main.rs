@@ -3,11 +3,13 @@
 
 #[path = "../http/client.rs"]
 mod client;
+mod doors;
 mod kept;
 mod objects;
 mod pages;
 mod reads;
 mod refusals;
 mod selects;
+mod sites;
 mod watches;
 mod writes;
