@@ -139,7 +139,7 @@ fn a_kubeconfig_that_cannot_be_used_says_why_in_one_line() {
 fn a_server_of_another_authority_is_not_believed() {
     let (ours, other) = (server(), server());
     let mut follower = Follower::with(&ours, |cluster: &mut Cluster| {
-        cluster.servers = vec![other.front().url()]
+        cluster.servers = vec![other.front().url()];
     });
     follower.until("it is told", |f| f.told().contains("certificate"));
     assert!(!follower.store.synced());

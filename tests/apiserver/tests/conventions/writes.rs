@@ -65,7 +65,7 @@ fn a_service_is_given_addresses_and_ports_and_keeps_them() {
     let port = &spec["ports"][0];
     assert_eq!((&port["protocol"], &port["targetPort"]), (&json!("TCP"), &json!(80)));
     assert!(port["nodePort"].as_u64().is_some_and(|port| port > 0), "{port}");
-    let mut new = wanted.clone();
+    let mut new = wanted;
     new["metadata"]["resourceVersion"] = made["metadata"]["resourceVersion"].clone();
     new["spec"]["ports"][0]["targetPort"] = json!(81);
     let after = put(place.to, &place.path("services/s"), &new);
