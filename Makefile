@@ -37,7 +37,7 @@ lint: ## Run clippy; a warning is an error
 tests: ## Run every test: rules of the house, unit, property and lab tests; needs root
 	@tests/summary.sh $(CARGO) test --locked --workspace --no-fail-fast
 
-rules: ## Only the dependency directions, where unsafe lives, length of files, tests named in SPEC.md
+rules: ## Only the dependency directions, where unsafe lives, length of files, tests named in SPEC.md, manifests in deploy/
 	$(CARGO) test --locked -p sluice-house
 
 unit-test: ## Only unit and property tests of all crates but the lab

@@ -13,7 +13,7 @@ pub use request::{
 };
 pub use rows::{
     AttachAnswer, CountersReport, DropCount, DropRow, DropsReport, EndpointRow, FlowRow, FrontendRow, LogAnswer,
-    LostCount, PolicyRow, PolicySide, PortCounters, RingLevel, RingRow, SelectingPolicyRow, ServiceRow,
+    LostCount, PolicyRow, PolicySide, PortCounters, ProbeAnswer, RingLevel, RingRow, SelectingPolicyRow, ServiceRow,
 };
 pub use server::{Call, Limits, serve};
 pub use socket::Socket;

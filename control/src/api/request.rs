@@ -28,6 +28,10 @@ pub enum Request {
     Metrics,
     /// What the agent's log writes, and what it is to write from now on; answered by [`super::LogAnswer`].
     Log(LogRequest),
+    /// How the agent itself is, for probes; answered by [`super::ProbeAnswer`].
+    Probe,
+    /// Ends at once and leaves everything in place for the agent that asks; answered by `null`.
+    HandOver,
     /// Connects a pod; answered by [`super::AttachAnswer`].
     Attach(AttachRequest),
     /// Disconnects a pod; answered by `null`, also when it was not connected.
@@ -158,7 +162,7 @@ fn eth0() -> String {
 
 impl Request {
     const VERBS: &'static str =
-        "status, services, endpoints, policies, flows, counters, drops, metrics, log, attach, detach";
+        "status, services, endpoints, policies, flows, counters, drops, metrics, log, probe, hand_over, attach, detach";
 
     /// Reads one line. Unknown verbs and fields are errors that name them.
     ///
@@ -188,6 +192,8 @@ impl Request {
             "status" => nothing(&fields, &verb).map(|()| Self::Status),
             "counters" => nothing(&fields, &verb).map(|()| Self::Counters),
             "metrics" => nothing(&fields, &verb).map(|()| Self::Metrics),
+            "probe" => nothing(&fields, &verb).map(|()| Self::Probe),
+            "hand_over" => nothing(&fields, &verb).map(|()| Self::HandOver),
             "log" => typed(fields, &verb).map(Self::Log),
             "services" => typed(fields, &verb).map(Self::Services),
             "endpoints" => typed(fields, &verb).map(Self::Endpoints),
@@ -280,6 +286,8 @@ mod tests {
                 ..DropQuery::default()
             }),
             Request::Metrics,
+            Request::Probe,
+            Request::HandOver,
             Request::Log(LogRequest {
                 filter: Some("info,sluice_control=debug".into()),
             }),

@@ -280,6 +280,17 @@ pub struct PortCounters {
     pub lost_packets: u64,
 }
 
+/// How the agent is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeAnswer {
+    /// Inode of its process namespace, which tells one container's agent from another's.
+    pub pid_namespace: u64,
+    /// Why it should be started anew; `null` when it moves.
+    pub not_live: Option<String>,
+    /// What it waits for; `null` when a complete state was served.
+    pub not_ready: Option<String>,
+}
+
 /// What the agent's log writes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogAnswer {

@@ -1,12 +1,12 @@
 //! Decides which policies hold at this node's ports. It never asks a policy about a flow.
 
 use super::inputs::AttachedPod;
-use super::pods::{self, Attachment, Local, Pods};
+use super::pods::{self, Attachment, Changed, Local, Pods};
 use super::result::Report;
-use crate::model::{NamespaceRecord, Store};
+use crate::model::{Name, NamespaceRecord, Revisions, Store};
 use crate::objects::NAME_LABEL;
 use sluice_policy::{Compiler, Identities, Model, Pod, PodPolicy};
-use sluice_snapshot::Policies;
+use sluice_snapshot::{Moved, Policies};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -23,37 +23,83 @@ pub(super) struct PoliciesMemo {
 /// Who there is: what policies are about, whatever they say.
 #[derive(Debug, Default)]
 struct People {
-    made_for: Option<([u64; 3], Vec<Attachment>)>,
-    /// Grows whenever it is made anew.
+    made_for: Option<(Revisions, Vec<Attachment>)>,
+    /// Grows whenever something is different.
     made: u64,
     surveyed: Pods,
     identities: Identities,
-    namespaces: Vec<Arc<NamespaceRecord>>,
-    pods: Vec<Arc<Pod>>,
+    moved: Option<Moved>,
+    /// Names of the namespaces that identities were made in.
+    namespaces: BTreeSet<String>,
     local: Vec<Local>,
     reports: Vec<Report>,
 }
 
 impl People {
     fn survey(&mut self, store: &Store, attached: &[AttachedPod]) {
-        let revisions = store.revisions();
-        let made_for = (
-            [revisions.pods, revisions.namespaces, revisions.prefixes],
-            pods::attachments(attached),
-        );
+        let all = store.revisions();
+        // Of these alone.
+        let revisions = Revisions {
+            pods: all.pods,
+            namespaces: all.namespaces,
+            prefixes: all.prefixes,
+            ..Revisions::default()
+        };
+        let made_for = (revisions, pods::attachments(attached));
         if self.made_for.as_ref() == Some(&made_for) {
             return;
         }
         self.reports.clear();
-        (self.pods, self.local) = self.surveyed.survey(store, &made_for.1, &mut self.reports);
-        self.namespaces = namespaces(store, &self.pods);
-        self.identities = self.identities.next(&Model {
-            policies: Vec::new(),
-            namespaces: self.namespaces.clone(),
-            pods: self.pods.clone(),
+        let changed = self.made_for.as_ref().and_then(|(before, _)| {
+            let same = before.namespaces == revisions.namespaces;
+            let changed = store.pods_changed_since(before.pods).filter(|_| same)?;
+            let known = |name: &Name| store.pod(name).is_none() || self.namespaces.contains(&name.0);
+            changed
+                .keys()
+                .all(known)
+                .then_some((changed, before.prefixes != revisions.prefixes))
         });
+        match changed {
+            Some(changed) => self.look_at(changed, store, &made_for.1),
+            None => self.look_at_all(store, &made_for.1),
+        }
         self.made += 1;
         self.made_for = Some(made_for);
+    }
+
+    fn look_at_all(&mut self, store: &Store, attachments: &[Attachment]) {
+        let (pods, local) = self.surveyed.survey(store, attachments, &mut self.reports);
+        let namespaces = namespaces(store, &pods);
+        self.namespaces = namespaces.iter().map(|namespace| namespace.name.clone()).collect();
+        self.identities = self.identities.next(&Model {
+            policies: Vec::new(),
+            namespaces,
+            pods,
+        });
+        (self.moved, self.local) = (None, local);
+    }
+
+    fn look_at(&mut self, changed: (Changed, bool), store: &Store, attachments: &[Attachment]) {
+        let (pods, local) = self
+            .surveyed
+            .survey_changed(store, attachments, changed, &mut self.reports);
+        self.local = local;
+        if pods
+            .values()
+            .flatten()
+            .any(|pod| !self.namespaces.contains(&pod.namespace))
+        {
+            // One that is attached without an object, in a namespace that only shows by it.
+            self.reports.clear();
+            return self.look_at_all(store, attachments);
+        }
+        let pods: Vec<_> = pods
+            .iter()
+            .map(|((a, b), pod)| ((a.as_str(), b.as_str()), pod.clone()))
+            .collect();
+        let from = Arc::downgrade(self.identities.addresses());
+        let addrs = self.identities.change(&pods).into();
+        self.moved = Some(Moved { from, addrs });
     }
 }
 
@@ -66,14 +112,15 @@ impl PoliciesMemo {
         if self.made_for == Some(made_for) {
             return;
         }
+        // Of a model, policies are compiled from its policies and the identities of its pods.
         let model = Model {
             policies: store.policies().cloned().collect(),
-            namespaces: people.namespaces.clone(),
-            pods: people.pods.clone(),
+            ..Model::default()
         };
         let mut pass = self.compiler.pass(&model, &people.identities);
         let mut next = Policies {
             identities: people.identities.addresses().clone(),
+            moved: people.moved.clone(),
             ..Policies::default()
         };
         for local in &people.local {

@@ -89,7 +89,7 @@ impl Vitals {
     }
 
     /// Whether control loop and workers move; if not, which does not.
-    pub(super) fn livez(&self, now: Instant) -> Result<(), String> {
+    pub(crate) fn livez(&self, now: Instant) -> Result<(), String> {
         let state = self.state();
         let still = |since: Instant| Some(now.saturating_duration_since(since)).filter(|still| *still > STILL);
         let stands = |who: String| move |still: Duration| format!("{who} has not moved for {} s", still.as_secs());
@@ -105,7 +105,7 @@ impl Vitals {
     }
 
     /// Whether a complete state was served; if not, what it waits for.
-    pub(super) fn readyz(&self) -> Result<(), String> {
+    pub(crate) fn readyz(&self) -> Result<(), String> {
         let state = self.state();
         if state.served {
             return Ok(());

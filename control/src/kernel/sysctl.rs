@@ -1,6 +1,11 @@
 //! Decides nothing: reads and writes kernel parameters of the network namespace that the calling thread is in.
 
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// Where a container that is not privileged finds the same parameters to write: its own `/proc/sys` is read-only, and no runtime mounts
+/// anything there. Whose parameters these are is the thread's affair at either place.
+const BESIDE: &str = "/host/proc/sys/net";
 
 fn path(name: &str) -> PathBuf {
     // `/` separates, so that interface names with dots stay whole.
@@ -22,17 +27,29 @@ pub fn read(name: &str) -> Result<Option<String>, String> {
 /// Sets `/proc/sys/net/<name>`, unless it has this value already.
 ///
 /// # Errors
-/// The parameter does not exist, the value is refused, or `/proc/sys` is read-only.
+/// The parameter does not exist, the value is refused, or it is read-only at both places.
 pub fn write(name: &str, value: &str) -> Result<(), String> {
     if read(name)?.as_deref() == Some(value) {
         return Ok(());
     }
     // With the line feed, as writing nothing at all would leave the old value.
-    std::fs::write(path(name), format!("{value}\n")).map_err(|err| {
-        let hint = if err.raw_os_error() == Some(libc::EROFS) {
-            ". Mount /proc/sys writable for the agent"
+    let text = format!("{value}\n");
+    let written = std::fs::write(path(name), &text).or_else(|err| {
+        if err.kind() != ErrorKind::ReadOnlyFilesystem {
+            return Err(err);
+        }
+        std::fs::write(Path::new(BESIDE).join(name), &text).map_err(|beside| match beside.kind() {
+            ErrorKind::NotFound => err,
+            _ => beside,
+        })
+    });
+    written.map_err(|err| {
+        let hint = if err.kind() == ErrorKind::ReadOnlyFilesystem {
+            format!(
+                ". Mount the node's /proc/sys/net writable at {BESIDE} for the agent, as deploy/daemonset.yaml does"
+            )
         } else {
-            ""
+            String::new()
         };
         format!("cannot set {} to {value}: {err}{hint}", path(name).display())
     })

@@ -50,10 +50,12 @@ pub struct Store {
     revisions: Revisions,
     /// Services that changed last, the latest last: one for each of the last revisions.
     changed: VecDeque<Name>,
+    /// The same of pods, with what they were before.
+    changed_pods: VecDeque<(Name, Option<Arc<PodRecord>>)>,
     synced: bool,
 }
 
-/// Changed services that are remembered; who is further behind looks at all.
+/// Changed services, and pods, that are remembered; who is further behind looks at all.
 const CHANGED: usize = 1024;
 
 impl Store {
@@ -80,6 +82,13 @@ impl Store {
     pub fn services_changed_since(&self, revision: u64) -> Option<impl Iterator<Item = &Name>> {
         let count = usize::try_from(self.revisions.services.checked_sub(revision)?).ok()?;
         (count <= self.changed.len()).then(|| self.changed.iter().rev().take(count))
+    }
+
+    /// Pods that changed after a revision, with what they were then, in no order; `None` if too many to know.
+    pub fn pods_changed_since(&self, revision: u64) -> Option<BTreeMap<Name, Option<Arc<PodRecord>>>> {
+        let count = usize::try_from(self.revisions.pods.checked_sub(revision)?).ok()?;
+        // The first change of a pod is the one that knows.
+        (count <= self.changed_pods.len()).then(|| self.changed_pods.iter().rev().take(count).cloned().collect())
     }
 
     /// All nodes, by name.
@@ -138,7 +147,16 @@ impl Store {
                 put(&mut self.nodes, name, record, &mut revisions.nodes)
             }
             Object::Namespace(record) => put(&mut self.namespaces, name, record, &mut revisions.namespaces),
-            Object::Pod(record) => put(&mut self.pods, name, record, &mut revisions.pods),
+            Object::Pod(record) => {
+                let before = self.pods.get(&name);
+                if before == Some(&record) {
+                    return false;
+                }
+                let before = before.cloned();
+                self.pods.insert(name.clone(), record);
+                self.pod_changed(name, before);
+                true
+            }
             Object::Service(record) => {
                 let changed = put(&mut self.services, name.clone(), record, &mut 0);
                 if changed {
@@ -174,7 +192,14 @@ impl Store {
                 (gone, &mut revisions.nodes)
             }
             Kind::Namespace => (self.namespaces.remove(&name).is_some(), &mut revisions.namespaces),
-            Kind::Pod => (self.pods.remove(&name).is_some(), &mut revisions.pods),
+            Kind::Pod => {
+                let before = self.pods.remove(&name);
+                let gone = before.is_some();
+                if gone {
+                    self.pod_changed(name, before);
+                }
+                return gone;
+            }
             Kind::Service => {
                 let gone = self.services.remove(&name).is_some();
                 if gone {
@@ -206,6 +231,14 @@ impl Store {
 }
 
 impl Store {
+    fn pod_changed(&mut self, name: Name, before: Option<Arc<PodRecord>>) {
+        self.revisions.pods += 1;
+        if self.changed_pods.len() == CHANGED {
+            self.changed_pods.pop_front();
+        }
+        self.changed_pods.push_back((name, before));
+    }
+
     /// The objects of a service changed.
     fn touch(&mut self, service: Name) {
         self.revisions.services += 1;

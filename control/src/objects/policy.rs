@@ -87,6 +87,12 @@ type Wrong = (FieldPath, String);
 const LEFT_OUT: Option<&str> = Some("the rule is ignored, the pods it selects stay isolated");
 
 /// `unknown` are the fields that do not exist.
+/// A policy, and what was said in it that nobody knows.
+pub(super) struct Checked {
+    pub(super) policy: NetworkPolicy,
+    pub(super) unknown: Vec<Unknown>,
+}
+
 pub(super) fn convert(policy: NetworkPolicy, unknown: Vec<Unknown>, faults: &mut Faults) -> PolicyRecord {
     let NetworkPolicy { metadata, spec } = policy;
     let root = FieldPath::of(&["spec"]);

@@ -2,11 +2,12 @@
 
 use super::dataplane::{Dataplane, Keeper};
 use super::draining::Draining;
+use super::followed::Followed;
 use super::problems::Problems;
 use super::rates::{self, Rates};
 use super::slow::SlowPods;
 use super::start::ControlSettings;
-use crate::api::{Call, LogAnswer, Request, Socket};
+use crate::api::{Call, LogAnswer, ProbeAnswer, Request, Socket};
 use crate::attach::{Attachment, Attachments};
 use crate::compile::{AttachedPod, Compiler, Report, Steering, Underlay};
 use crate::health::{Health, Vitals};
@@ -45,6 +46,8 @@ pub(super) struct Stop {
     pub(super) socket: Socket,
     pub(super) reserved: Reserved,
     pub(super) ready: Arc<AtomicBool>,
+    /// Told when everything is left to another agent.
+    pub(super) handed_over: crossbeam::channel::Sender<()>,
     pub(super) vitals: Arc<Vitals>,
     /// Answers probes until the loop has ended.
     pub(super) health: Health,
@@ -52,7 +55,7 @@ pub(super) struct Stop {
 
 /// Where news comes from.
 pub(super) type News = (
-    Source,
+    Followed,
     watch::Receiver<Option<Underlay>>,
     mpsc::Receiver<Call>,
     mpsc::Receiver<Addr>,
@@ -94,9 +97,16 @@ pub(super) struct Control {
     pub(super) uplink_mtu: Option<u16>,
     pub(super) compiler: Compiler,
     pub(super) neighbours: Neighbours,
+    /// Another agent is to have everything.
+    handing_over: bool,
     /// When to compile next, if anything changed.
     pub(super) dirty: Option<tokio::time::Instant>,
-    news: News,
+    news: (
+        Source,
+        watch::Receiver<Option<Underlay>>,
+        mpsc::Receiver<Call>,
+        mpsc::Receiver<Addr>,
+    ),
     pub(super) stop: Stop,
 }
 
@@ -106,7 +116,7 @@ impl Control {
         dataplane: Arc<dyn Dataplane>,
         publisher: Publisher,
         stop: Stop,
-        news: News,
+        (followed, underlay, calls, resolve): News,
         (host, neighbours): (Host, Neighbours),
         saved: Vec<Attachment>,
     ) -> Self {
@@ -116,8 +126,8 @@ impl Control {
             settings,
             dataplane,
             publisher,
-            store: Store::default(),
-            problems: Problems::default(),
+            store: followed.store,
+            problems: followed.problems,
             underlay: None,
             attachments: Attachments::default(),
             saved: saved.into_iter().map(|attachment| (attachment, None)).collect(),
@@ -140,8 +150,9 @@ impl Control {
             uplink_mtu: None,
             compiler,
             neighbours,
+            handing_over: false,
             dirty: None,
-            news,
+            news: (followed.source, underlay, calls, resolve),
             stop,
         }
     }
@@ -181,6 +192,9 @@ impl Control {
             let waiting_for = self.waiting_for();
             self.stop.ready.store(waiting_for.is_empty(), Ordering::Relaxed);
             self.stop.vitals.beat(Instant::now(), waiting_for);
+            if self.handing_over {
+                return self.leave().await;
+            }
         }
         self.end().await;
     }
@@ -310,6 +324,16 @@ impl Control {
                 let filter = self.dataplane.log_filter(request.filter.as_deref());
                 filter.and_then(|filter| json(&LogAnswer { filter }))
             }
+            Request::Probe => json(&ProbeAnswer {
+                pid_namespace: pid_namespace(),
+                not_live: self.stop.vitals.livez(Instant::now()).err(),
+                not_ready: self.stop.vitals.readyz().err(),
+            }),
+            Request::HandOver => {
+                tracing::info!("another agent takes over; everything is left in place for it");
+                self.handing_over = true;
+                Ok("null".to_owned())
+            }
             Request::Drops(query) => self.drops(&query).and_then(|report| json(&report)),
             Request::Flows(mut query) => {
                 query.limit = query.limit.min(crate::api::FlowQuery::MAX);
@@ -343,6 +367,16 @@ impl Control {
             .unwrap_or_else(|_| Err("the packet side panicked; please report this".into()))
     }
 
+    /// Ends, and leaves everything as it is.
+    async fn leave(self) {
+        // Whoever asked is told before the runtime ends.
+        tokio::task::yield_now().await;
+        self.stop.ready.store(false, Ordering::Relaxed);
+        drop((self.stop.socket, self.stop.health, self.news));
+        drop(self.stop.lock);
+        let _ = self.stop.handed_over.send(());
+    }
+
     async fn end(mut self) {
         self.stop.ready.store(false, Ordering::Relaxed);
         drop(self.stop.socket);
@@ -359,6 +393,11 @@ impl Control {
         }
         drop(self.stop.lock);
     }
+}
+
+/// 0 where there is no /proc.
+fn pid_namespace() -> u64 {
+    std::fs::metadata("/proc/self/ns/pid").map_or(0, |meta| std::os::unix::fs::MetadataExt::ino(&meta))
 }
 
 fn json<T: Serialize>(value: &T) -> Result<String, String> {

@@ -18,6 +18,7 @@ mod dataplane;
 mod draining;
 mod drops;
 mod empty;
+mod followed;
 mod pods;
 mod problems;
 mod rates;
@@ -28,5 +29,6 @@ mod status;
 
 pub use dataplane::{Dataplane, DroppedPacket, PodPort};
 pub use empty::empty_parts;
+pub use followed::Followed;
 pub use slow::SLOW_NS;
 pub use start::{ControlSettings, Handle, StartError, Testing, start};

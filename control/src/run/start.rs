@@ -2,6 +2,7 @@
 
 use super::control::{Control, Stop};
 use super::dataplane::Dataplane;
+use super::followed::Followed;
 use crate::api::{self, Socket};
 use crate::attach;
 use crate::compile::{HostPort, Settings, UplinkPort};
@@ -10,7 +11,7 @@ use crate::kernel::host::Host;
 use crate::kernel::neighbours::Neighbours;
 use crate::kernel::ports::Reserved;
 use crate::kernel::{self, underlay};
-use crate::source::{Source, SourceSettings};
+use crate::source::SourceSettings;
 use crossbeam::channel::{Receiver, RecvTimeoutError};
 use nix::fcntl::{Flock, FlockArg};
 use sluice_snapshot::Publisher;
@@ -79,6 +80,7 @@ pub struct Handle {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
     ready: Arc<AtomicBool>,
+    handed_over: Receiver<()>,
 }
 
 impl Handle {
@@ -90,6 +92,11 @@ impl Handle {
     /// Whether the control loop has ended, which it does only when it is told to or by a mistake of ours.
     pub fn is_finished(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Hears once that everything was left to another agent.
+    pub fn handed_over(&self) -> &Receiver<()> {
+        &self.handed_over
     }
 
     /// Stops, after taking back what was set up in the kernel; see the module for what stays. The packet side may go
@@ -116,7 +123,7 @@ impl Drop for Handle {
     }
 }
 
-/// Starts the control loop. `resolve` brings addresses that packets wait for.
+/// Starts the control loop. `resolve` brings addresses that packets wait for; what was `followed` already need not be waited for.
 ///
 /// # Errors
 /// Another agent runs with this state or socket, the list of attachments is damaged, or the kernel refuses something
@@ -126,7 +133,9 @@ pub fn start(
     dataplane: Arc<dyn Dataplane>,
     publisher: Publisher,
     resolve: Receiver<Addr>,
+    followed: Option<Followed>,
 ) -> Result<Handle, StartError> {
+    let (tell_over, handed_over) = crossbeam::channel::bounded(1);
     let (stop, stopped) = oneshot::channel();
     let (tell, told) = std::sync::mpsc::sync_channel(1);
     let ready = Arc::new(AtomicBool::new(false));
@@ -140,7 +149,7 @@ pub fn start(
             }
         };
         runtime.block_on(async move {
-            match set_up(settings, dataplane, publisher, resolve, shown).await {
+            match set_up(settings, dataplane, publisher, (resolve, followed), (shown, tell_over)).await {
                 Ok(control) => {
                     let _ = tell.send(Ok(()));
                     control.run(stopped).await;
@@ -158,6 +167,7 @@ pub fn start(
             stop: Some(stop),
             thread: Some(thread),
             ready,
+            handed_over,
         }),
         Ok(Err(text)) => Err(StartError(text)),
         Err(_) => Err(StartError(
@@ -170,15 +180,16 @@ async fn set_up(
     settings: ControlSettings,
     dataplane: Arc<dyn Dataplane>,
     publisher: Publisher,
-    resolve: Receiver<Addr>,
-    ready: Arc<AtomicBool>,
+    (resolve, followed): (Receiver<Addr>, Option<Followed>),
+    (ready, handed_over): (Arc<AtomicBool>, crossbeam::channel::Sender<()>),
 ) -> Result<Control, String> {
     let lock = lock(&settings.state_dir)?;
     let saved = attach::load(&settings.state_dir)?;
     let (socket, listener) = Socket::bind(&settings.socket)?;
     let handle = kernel::connect()?;
     let host_index = kernel::index_of(&handle, &settings.host_interface).await?;
-    let source = Source::follow(settings.source.clone())?;
+    let mut source = followed.map_or_else(|| Followed::begin(settings.source.clone()), Ok)?;
+    source.alone();
     let underlay = underlay::follow(settings.uplink_interface.clone(), vec![settings.host_interface.clone()]);
     let (asked, calls) = mpsc::channel(16);
     answer_calls(listener, asked.clone())?;
@@ -197,6 +208,7 @@ async fn set_up(
             socket,
             reserved,
             ready,
+            handed_over,
             vitals,
             health,
         },

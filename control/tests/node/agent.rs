@@ -277,7 +277,9 @@ impl Node {
         let publisher = Publisher::new(Snapshot::first(empty_parts()));
         let subscriber = publisher.subscribe();
         let (_, resolve) = crossbeam::channel::bounded(1);
-        let started = self.here.run(|| start(settings, self.taps.clone(), publisher, resolve));
+        let started = self
+            .here
+            .run(|| start(settings, self.taps.clone(), publisher, resolve, None));
         started
             .map(|handle| (handle, subscriber))
             .map_err(|err| err.to_string())

@@ -7,6 +7,7 @@
 
 use anyhow::bail;
 use std::io::{Error, ErrorKind};
+use std::os::linux::fs::MetadataExt;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
@@ -36,6 +37,19 @@ impl OnlyOne {
         Self::named(NAME, uplink, socket, PATIENCE)
     }
 
+    /// The same, after another agent that is about to end has done so.
+    ///
+    /// # Errors
+    /// It is still here.
+    pub(crate) fn after(uplink: &str, socket: &Path, patience: Duration) -> anyhow::Result<Self> {
+        Self::named(NAME, uplink, socket, patience)
+    }
+
+    /// Whether another agent is here now.
+    pub(crate) fn is_held() -> bool {
+        bind(NAME).is_err_and(|err| err.kind() == ErrorKind::AddrInUse) && !is_going(NAME)
+    }
+
     fn named(name: &str, uplink: &str, socket: &Path, patience: Duration) -> anyhow::Result<Self> {
         let deadline = Instant::now() + patience;
         let lock = loop {
@@ -45,16 +59,19 @@ impl OnlyOne {
                     bail!("cannot tell whether another agent runs here: {err}")
                 }
                 Err(_) if Instant::now() < deadline || (Instant::now() < deadline + GOING && is_going(name)) => {
-                    std::thread::sleep(Duration::from_millis(20));
+                    std::thread::sleep(Duration::from_millis(5));
                 }
                 Err(_) => bail!(
                     "another agent serves this network namespace already{}; one can, as sluice0 and the uplink's program are there once. Stop it first",
-                    holder(name).map_or_else(String::new, |who| format!(" ({who})"))
+                    holder(name).map_or_else(String::new, |who| format!(" ({})", shown(&who, pid_namespace())))
                 ),
             }
         };
-        let pid = std::process::id();
-        let who = format!("{name}: pid {pid}, uplink {uplink}, socket {}", socket.display());
+        let (pid, space) = (std::process::id(), pid_namespace());
+        let who = format!(
+            "{name}: pid {pid} of {space}, uplink {uplink}, socket {}",
+            socket.display()
+        );
         // Without it the lock holds all the same.
         let who = bind(&who[..who.floor_char_boundary(LONGEST)]).ok();
         Ok(Self { _lock: lock, _who: who })
@@ -74,13 +91,35 @@ fn holder(name: &str) -> Option<String> {
         .find_map(|line| Some(line.split_once(&before)?.1.escape_debug().to_string()))
 }
 
+/// The holder's words, for people.
+fn shown(who: &str, own: u64) -> String {
+    let named = who
+        .split_once(',')
+        .and_then(|(pid, rest)| Some((pid.split_once(" of ")?, rest)));
+    match named {
+        Some(((pid, space), rest)) if space == own.to_string() => format!("{pid},{rest}"),
+        Some(((pid, _), rest)) => format!("{pid} of another container,{rest}"),
+        None => who.to_owned(),
+    }
+}
+
 /// Whether the holder is dead already, and only its descriptors are still being closed.
 fn is_going(name: &str) -> bool {
-    let pid = holder(name).and_then(|who| Some(who.strip_prefix("pid ")?.split_once(',')?.0.to_owned()));
-    pid.is_some_and(|pid| match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+    let holder = holder(name).and_then(|who| {
+        let (pid, space) = who.strip_prefix("pid ")?.split_once(',')?.0.split_once(" of ")?;
+        Some((pid.to_owned(), space.to_owned()))
+    });
+    // What has this pid in another container is somebody else.
+    let seen = holder.filter(|(_, space)| *space == pid_namespace().to_string());
+    seen.is_some_and(|(pid, _)| match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
         Ok(stat) => is_exiting(&stat),
         Err(_) => true,
     })
+}
+
+/// Inode of the process namespace, in which a pid means something; 0 where there is no /proc.
+fn pid_namespace() -> u64 {
+    std::fs::metadata("/proc/self/ns/pid").map_or(0, |meta| meta.st_ino())
 }
 
 /// From a line of /proc/PID/stat: behind the name, which may contain anything, are the state (Z and X are dead) and, six fields later, the
@@ -114,6 +153,19 @@ mod tests {
         let _second = named("eth2", &socket, Duration::from_secs(10)).unwrap();
         let text = take("eth1", "/run/a.sock").unwrap_err().to_string();
         assert!(text.contains("uplink eth2, socket /run/long"), "{text}");
+    }
+
+    #[test]
+    fn a_holder_in_another_container_is_told_as_such() {
+        assert_eq!(
+            shown("pid 1 of 77, uplink e, socket s", 77),
+            "pid 1, uplink e, socket s"
+        );
+        assert_eq!(
+            shown("pid 1 of 78, uplink e", 77),
+            "pid 1 of another container, uplink e"
+        );
+        assert_eq!(shown("of an older version", 77), "of an older version");
     }
 
     #[test]

@@ -62,6 +62,11 @@ impl Plane {
         self.uplink.lock().unwrap_or_else(PoisonError::into_inner).detach()
     }
 
+    /// Ends the workers, and leaves the uplink's program where it is.
+    pub(crate) fn leave(&self) {
+        self.ports.write().unwrap_or_else(PoisonError::into_inner).stop();
+    }
+
     fn sum(&self, pick: impl Fn(&Counters) -> (u64, u64)) -> (u64, u64) {
         self.read(|ports| {
             ports

@@ -3,9 +3,9 @@
 use crate::clock::Clock;
 use crate::config::{Config, Polling as PollingKey, Priority as PriorityKey, Source as SourceKey};
 use crate::lost;
-use crate::only_one::OnlyOne;
 use crate::plane::{Plane, TAP_QUEUE, caps_of};
 use crate::ports::{HOST, HOST_SCOPE, Ports, UPLINK, UPLINK_SCOPE};
+use crate::take_over::Claim;
 use crate::testing::Testing;
 use crate::tsc::Tsc;
 use crate::uplink::{Uplink, UplinkSpec};
@@ -41,18 +41,37 @@ const HOST_TAP: &str = "sluice0";
 /// Its MTU until control knows that of pods.
 const HOST_MTU: u16 = 1280;
 
-/// Runs the agent until SIGTERM or SIGINT, then stops cleanly.
+/// Runs the agent until SIGTERM or SIGINT, then stops cleanly; or until another one takes over, then waits for the signal with nothing in
+/// its hands, so that whoever supervises it does not start it anew.
 ///
 /// # Errors
 /// Something that the agent cannot do without is missing; the text says what to do.
-pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
+pub(crate) fn run(config: &Config, take_over: bool) -> anyhow::Result<()> {
     let stop = crate::signals::stop_requested().context("cannot listen for signals")?;
+    if serve(config, take_over, &stop)? == Ended::HandedOver {
+        tracing::info!("another agent has taken over; waiting to be stopped");
+        let _ = stop.recv();
+    }
+    Ok(())
+}
+
+/// Why the agent serves no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    Stopped,
+    HandedOver,
+}
+
+fn serve(config: &Config, take_over: bool, stop: &Stop) -> anyhow::Result<Ended> {
     let testing = Testing::from_environment()?;
     for notice in testing.notices() {
         tracing::warn!("this agent {notice}");
     }
+    let config = &crate::find_uplink::settled(config, HOST_TAP)?;
     // Before anything of the kernel is touched, and until nothing is any more.
-    let only_one = OnlyOne::here(&config.uplink.interface, &config.socket)?;
+    let Some(claim) = Claim::make(config, source_settings(config), take_over, stop)? else {
+        return Ok(Ended::Stopped);
+    };
     let range = config.snat.ports;
     let free = crate::host_ports::not_in_use(range).context("cannot tell which ports the host uses")?;
     let (outside, base) = (SnatPorts::new(free), SnatPorts::new(PortSet::from(range)));
@@ -75,6 +94,7 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
     let uplink = Uplink::load(spec, &small, &large, &shared)?;
 
     let clock = Clock;
+    let (only_one, followed) = claim.take(config)?;
     let lost_before = lost::Before {
         host: lost::so_far(None, HOST_TAP),
         uplink: lost::so_far(None, &config.uplink.interface),
@@ -108,18 +128,29 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
         interfaces: (HOST_TAP, config.uplink.interface.clone()),
         lost_before,
     });
-    let control = start(settings, plane.clone(), publisher, wanted)?;
+    let control = start(settings, plane.clone(), publisher, wanted, followed)?;
     let (end_watch, ended) = bounded(0);
     let watch = crate::port_watch::spawn(plane.clone(), range, ended)?;
     tracing::info!(node = %config.node, "agent started");
 
     // A closed channel means that the signal thread ended, which only happens with a signal.
-    let _ = stop.recv();
-    tracing::info!("stopping");
+    let ended = crossbeam::select! {
+        recv(stop) -> _ => Ended::Stopped,
+        recv(control.handed_over()) -> _ => Ended::HandedOver,
+    };
+    if ended == Ended::HandedOver {
+        plane.leave();
+    } else {
+        tracing::info!("stopping");
+    }
     control.shutdown();
     drop(end_watch);
     if watch.join().is_err() {
         tracing::error!("the watch over the host's ports had panicked");
+    }
+    if ended == Ended::HandedOver {
+        drop((plane, only_one));
+        return Ok(ended);
     }
     plane.stop()?;
     tap::remove(None, HOST_TAP)?;
@@ -129,7 +160,7 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
     }
     drop(only_one);
     tracing::info!("stopped; nothing is left behind but the pods' own interfaces");
-    Ok(())
+    Ok(ended)
 }
 
 /// ICMP errors and resets for one port, a second and at once: a quarter of what one worker sends at most.

@@ -1,11 +1,13 @@
 //! Decides which number stands for which pods, and which address belongs to which of them. It never decides whether a
 //! flow may pass.
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use hashbrown::HashMap;
+use hashbrown::{Equivalent, HashMap, HashSet};
 use sluice_wire::{Addr, Identity};
 
+use crate::addresses::Addresses;
 use crate::content::{Content, View};
 use crate::model::{Model, Namespace, Pod};
 
@@ -13,19 +15,29 @@ use crate::model::{Model, Namespace, Pod};
 /// comes back within this time finds its number, and no compiled policy changes.
 const REST_UPDATES: u64 = 256;
 
-/// One generation of identities and addresses. Cheap to clone.
+/// One generation of identities and addresses.
 ///
-/// Make the first from [`Identities::default`], each further one with [`Identities::next`]: equal content keeps its number.
+/// Make the first from [`Identities::default`], each further one with [`Identities::next`], or [`Identities::change`] where few pods
+/// differ: equal content keeps its number.
 #[derive(Clone, Debug, Default)]
 pub struct Identities {
     table: Arc<Table>,
-    /// Per identity, the last update in which a pod had it.
-    last_used: Arc<Vec<u64>>,
+    uses: Vec<Use>,
     update: u64,
-    addrs: Arc<HashMap<Addr, Identity>>,
-    /// Pods, sorted, with their identities, and the namespaces that they were seen in.
-    known: Arc<[(Arc<Pod>, u32)]>,
+    addrs: Arc<Addresses>,
+    /// Addresses of all pods, one by one: more than there are different ones where pods contradict each other.
+    claims: usize,
+    /// All pods that have an identity, and the namespaces that they were seen in.
+    known: HashMap<ByName, u32>,
     namespaces: Vec<Arc<Namespace>>,
+}
+
+/// How an identity is used.
+#[derive(Clone, Copy, Debug, Default)]
+struct Use {
+    pods: u32,
+    /// The last update in which a pod had it, where none does.
+    last: u64,
 }
 
 /// Content by number and number by content. Contents that no pod has any more stay until their number is needed.
@@ -40,80 +52,144 @@ impl Identities {
     /// given to new content, the longest unused first.
     #[must_use]
     pub fn next(&self, model: &Model) -> Self {
-        let update = self.update + 1;
-        let mut namespaces: HashMap<&str, &Arc<Namespace>> = HashMap::new();
-        for namespace in &model.namespaces {
-            namespaces.entry(&namespace.name).or_insert(namespace);
-        }
+        let rested = |before: &Use| Use {
+            pods: 0,
+            last: if before.pods > 0 { self.update } else { before.last },
+        };
+        let mut next = Self {
+            table: Arc::clone(&self.table),
+            uses: self.uses.iter().map(rested).collect(),
+            update: self.update + 1,
+            addrs: Arc::default(),
+            claims: 0,
+            known: HashMap::with_capacity(model.pods.len()),
+            namespaces: model.namespaces.clone(),
+        };
+        let same_namespaces = self.in_the_same(&model.namespaces);
         let mut pods: Vec<&Arc<Pod>> = model.pods.iter().filter(|pod| !pod.host_network).collect();
         pods.sort_by(|a, b| name(a).cmp(&name(b)));
-
-        let mut table = Arc::clone(&self.table);
-        let mut last_used = self.last_used.to_vec();
-        let mut ids = self.unchanged(&pods, &model.namespaces);
-        // Known content first, so that no number still in use is taken for a resting one.
-        for (id, pod) in ids.iter_mut().zip(&pods) {
-            *id = id.or_else(|| table.index.get(&view(pod, &namespaces)).copied());
-            if let Some(id) = id {
-                last_used[*id as usize] = update;
-            }
-        }
-        let mut rested: Option<Vec<u32>> = None;
-        let ids: Vec<u32> = ids
-            .into_iter()
-            .zip(&pods)
-            .map(|(id, pod)| {
-                let content = id.is_none().then(|| view(pod, &namespaces));
-                // One before it may have had the same.
-                let id = id.or_else(|| table.index.get(content.as_ref()?).copied());
-                id.unwrap_or_else(|| {
-                    let free = rested.get_or_insert_with(|| rested_ids(&last_used, update)).pop();
-                    let id = Arc::make_mut(&mut table).assign(free, view(pod, &namespaces).to_content());
-                    last_used.resize(last_used.len().max(id as usize + 1), 0);
-                    last_used[id as usize] = update;
-                    id
-                })
-            })
-            .collect();
-
-        let addrs = claim_addresses(&pods, &ids);
-        Self {
-            table,
-            last_used: Arc::new(last_used),
-            update,
-            addrs: if *self.addrs == addrs {
-                self.addrs.clone()
-            } else {
-                Arc::new(addrs)
-            },
-            known: pods.into_iter().cloned().zip(ids).collect(),
-            namespaces: model.namespaces.clone(),
-        }
+        let unchanged = |pod: &Arc<Pod>| {
+            let (before, id) = self.known.get_key_value(&name(pod)).filter(|_| same_namespaces)?;
+            Arc::ptr_eq(&before.0, pod).then_some(*id)
+        };
+        let ids = next.number(&pods, unchanged);
+        next.known
+            .extend(pods.iter().zip(&ids).map(|(pod, id)| (ByName(Arc::clone(pod)), *id)));
+        next.claims = pods.iter().map(|pod| distinct(&pod.addrs).count()).sum();
+        let addrs = claim_addresses(pods.into_iter().zip(ids));
+        next.addrs = if *self.addrs == addrs {
+            self.addrs.clone()
+        } else {
+            Arc::new(addrs)
+        };
+        next
     }
 
-    /// Identities of those of the sorted pods that are the very ones of the generation before, in the same namespaces.
-    fn unchanged(&self, pods: &[&Arc<Pod>], namespaces: &[Arc<Namespace>]) -> Vec<Option<u32>> {
-        let pairs = self.namespaces.iter().zip(namespaces);
-        let same = self.namespaces.len() == namespaces.len() && pairs.into_iter().all(|(a, b)| Arc::ptr_eq(a, b));
-        if !same {
-            return vec![None; pods.len()];
-        }
-        let mut before = self.known.iter().peekable();
-        let find = |pod: &&Arc<Pod>| {
-            loop {
-                let (other, id) = before.peek()?;
-                if Arc::ptr_eq(other, pod) {
-                    let id = *id;
-                    before.next();
-                    return Some(id);
-                }
-                if name(other) >= name(pod) {
-                    return None;
-                }
-                before.next();
+    /// Makes these the identities of a model that differs in these pods alone: by namespace and name, sorted, each once, with what it is now.
+    /// Every namespace of theirs was in the model before. Returns the addresses that have another identity now, or none any more.
+    pub fn change(&mut self, pods: &[((&str, &str), Option<Arc<Pod>>)]) -> Vec<Addr> {
+        self.update += 1;
+        let mut lost = HashMap::new();
+        for (who, _) in pods {
+            if let Some((before, id)) = self.known.remove_entry(who) {
+                let used = &mut self.uses[id as usize];
+                used.pods -= 1;
+                used.last = self.update - 1;
+                lost.insert(*who, (before.0, id));
             }
+        }
+        let with_identity = |pod: &&Arc<Pod>| !pod.host_network;
+        let now: Vec<&Arc<Pod>> = pods
+            .iter()
+            .filter_map(|(_, pod)| pod.as_ref().filter(with_identity))
+            .collect();
+        let unchanged = |pod: &Arc<Pod>| {
+            let (before, id) = lost.get(&name(pod))?;
+            Arc::ptr_eq(before, pod).then_some(*id)
         };
-        pods.iter().map(find).collect()
+        let ids = self.number(&now, unchanged);
+        self.known
+            .extend(now.iter().zip(&ids).map(|(pod, id)| (ByName(Arc::clone(pod)), *id)));
+        let contradict = self.claims != self.addrs.len();
+        let count = |pod: &Pod| distinct(&pod.addrs).count();
+        self.claims -= lost.values().map(|(pod, _)| count(pod)).sum::<usize>();
+        self.claims += now.iter().map(|pod| count(pod)).sum::<usize>();
+        let mut moved: HashMap<Addr, Option<Identity>> = HashMap::new();
+        let left = lost.values().flat_map(|(pod, _)| &pod.addrs);
+        moved.extend(left.map(|addr| (*addr, None)));
+        let mut alone = !contradict;
+        for (pod, id) in now.iter().zip(&ids) {
+            for addr in distinct(&pod.addrs) {
+                let of_another = !moved.contains_key(&addr) && self.addrs.contains_key(&addr);
+                let twice = moved.insert(addr, Some(Identity(*id))).flatten().is_some();
+                alone &= !of_another && !twice;
+            }
+        }
+        if alone { self.give(moved) } else { self.claim_all() }
+    }
+
+    /// Numbers for the sorted pods, which are counted as used; those of which `unchanged` knows it keep theirs.
+    fn number(&mut self, pods: &[&Arc<Pod>], unchanged: impl Fn(&Arc<Pod>) -> Option<u32>) -> Vec<u32> {
+        let mut namespaces: HashMap<&str, &Arc<Namespace>> = HashMap::new();
+        for namespace in &self.namespaces {
+            namespaces.entry(&namespace.name).or_insert(namespace);
+        }
+        let (table, uses, update) = (&mut self.table, &mut self.uses, self.update);
+        // Known content first, so that no number still in use is taken for a resting one.
+        let known = |pod: &&Arc<Pod>| unchanged(pod).or_else(|| table.index.get(&view(pod, &namespaces)).copied());
+        let ids: Vec<Option<u32>> = pods.iter().map(known).collect();
+        for id in ids.iter().flatten() {
+            uses[*id as usize].pods += 1;
+        }
+        let mut rested: Option<Vec<u32>> = None;
+        let number = |(id, pod): (Option<u32>, &&Arc<Pod>)| {
+            id.unwrap_or_else(|| {
+                let content = view(pod, &namespaces);
+                // One before it may have had the same.
+                let id = table.index.get(&content).copied().unwrap_or_else(|| {
+                    let free = rested.get_or_insert_with(|| rested_ids(uses, update)).pop();
+                    Arc::make_mut(table).assign(free, content.to_content())
+                });
+                uses.resize(uses.len().max(id as usize + 1), Use::default());
+                uses[id as usize].pods += 1;
+                id
+            })
+        };
+        ids.into_iter().zip(pods).map(number).collect()
+    }
+
+    /// Gives these addresses to others, or nobody; those of which that is not true already.
+    fn give(&mut self, mut moved: HashMap<Addr, Option<Identity>>) -> Vec<Addr> {
+        moved.retain(|addr, to| self.addrs.get(addr) != to.as_ref());
+        if moved.is_empty() {
+            return Vec::new();
+        }
+        let addrs = Arc::make_mut(&mut self.addrs);
+        for (addr, to) in &moved {
+            addrs.put(*addr, *to);
+        }
+        moved.into_keys().collect()
+    }
+
+    /// Looks at all addresses anew.
+    fn claim_all(&mut self) -> Vec<Addr> {
+        let mut all: Vec<(&Arc<Pod>, u32)> = self.known.iter().map(|(pod, id)| (&pod.0, *id)).collect();
+        all.sort_by(|(a, _), (b, _)| name(a).cmp(&name(b)));
+        let addrs = claim_addresses(all);
+        let both = self.addrs.keys().chain(addrs.keys());
+        let moved: HashSet<Addr> = both
+            .filter(|addr| self.addrs.get(*addr) != addrs.get(*addr))
+            .copied()
+            .collect();
+        if !moved.is_empty() {
+            self.addrs = Arc::new(addrs);
+        }
+        moved.into_iter().collect()
+    }
+
+    fn in_the_same(&self, namespaces: &[Arc<Namespace>]) -> bool {
+        let mut pairs = self.namespaces.iter().zip(namespaces);
+        self.namespaces.len() == namespaces.len() && pairs.all(|(a, b)| Arc::ptr_eq(a, b))
     }
 
     /// The identity behind an address; `None` for nodes, host-network pods and everything outside the cluster.
@@ -128,7 +204,7 @@ impl Identities {
     }
 
     /// Every pod address with its identity. Shared with the generation before if nothing about it changed.
-    pub fn addresses(&self) -> &Arc<HashMap<Addr, Identity>> {
+    pub fn addresses(&self) -> &Arc<Addresses> {
         &self.addrs
     }
 
@@ -172,25 +248,57 @@ fn name(pod: &Pod) -> (&str, &str) {
 }
 
 /// Numbers that may be given out again, the longest unused last.
-fn rested_ids(last_used: &[u64], update: u64) -> Vec<u32> {
+fn rested_ids(uses: &[Use], update: u64) -> Vec<u32> {
     let mut rested: Vec<u32> = (0u32..)
-        .zip(last_used)
-        .filter(|&(_, &used)| update - used > REST_UPDATES)
+        .zip(uses)
+        .filter(|(_, used)| used.pods == 0 && update - used.last > REST_UPDATES)
         .map(|(id, _)| id)
         .collect();
-    rested.sort_by_key(|&id| std::cmp::Reverse((last_used[id as usize], id)));
+    rested.sort_by_key(|&id| std::cmp::Reverse((uses[id as usize].last, id)));
     rested
 }
 
 /// Gives each address to the first of the sorted pods that claims it. Who builds the model decides better, as it knows more.
-fn claim_addresses(pods: &[&Arc<Pod>], ids: &[u32]) -> HashMap<Addr, Identity> {
-    let mut owners = HashMap::with_capacity(pods.len());
-    for (pod, id) in pods.iter().zip(ids) {
+fn claim_addresses<'p>(pods: impl IntoIterator<Item = (&'p Arc<Pod>, u32)>) -> Addresses {
+    let mut owners = Addresses::default();
+    for (pod, id) in pods {
         for &addr in &pod.addrs {
-            owners.entry(addr).or_insert(Identity(*id));
+            if !owners.contains_key(&addr) {
+                owners.put(addr, Some(Identity(id)));
+            }
         }
     }
     owners
+}
+
+/// Each once.
+fn distinct(addrs: &[Addr]) -> impl Iterator<Item = Addr> {
+    let first = |(at, addr): &(usize, &Addr)| !addrs[..*at].contains(addr);
+    addrs.iter().enumerate().filter(first).map(|(_, addr)| *addr)
+}
+
+/// A pod, found by its name.
+#[derive(Clone, Debug)]
+struct ByName(Arc<Pod>);
+
+impl Hash for ByName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        name(&self.0).hash(state);
+    }
+}
+
+impl PartialEq for ByName {
+    fn eq(&self, other: &Self) -> bool {
+        name(&self.0) == name(&other.0)
+    }
+}
+
+impl Eq for ByName {}
+
+impl Equivalent<ByName> for (&str, &str) {
+    fn equivalent(&self, key: &ByName) -> bool {
+        *self == name(&key.0)
+    }
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@
 //! Nothing here limits how many policies a model holds: memory grows linearly with their rules, and so does the time of a
 //! verdict, by a few lookups per 256 rules that select the pod.
 
+mod addresses;
 mod chunk;
 mod cidr;
 mod compile;
@@ -34,6 +35,7 @@ mod selector;
 mod sets;
 mod text;
 
+pub use addresses::Addresses;
 pub use cidr::Cidr;
 pub use compile::{Compiler, Pass, compile};
 pub use content::Content;

@@ -2,7 +2,7 @@
 
 mod models;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use models::{addr, model, pod, port, proto};
@@ -102,6 +102,52 @@ proptest! {
             for local in &model.pods {
                 prop_assert_eq!(pass.compile(local), compile(model, &table, local));
             }
+        }
+    }
+
+    /// Pods change a few at a time; the slow way looks at all of them.
+    #[test]
+    fn changing_some_pods_is_looking_at_all(first in model(), steps in vec(vec(((0usize..6, any::<bool>()), pod()), 1..4), 1..8)) {
+        let mut model = first;
+        let mut pods: BTreeMap<(String, String), Arc<Pod>> = BTreeMap::new();
+        for pod in &model.pods {
+            pods.insert((pod.namespace.clone(), pod.name.clone()), Arc::clone(pod));
+        }
+        let known: BTreeSet<String> = pods.keys().map(|(namespace, _)| namespace.clone()).collect();
+        model.pods = pods.values().cloned().collect();
+        let mut fast = identities(&model);
+        for step in steps {
+            let slow = fast.clone();
+            let mut changes = BTreeMap::new();
+            for ((at, gone), mut pod) in step {
+                pod.name = format!("pod-{at}");
+                let key = (pod.namespace.clone(), pod.name.clone());
+                let other = pods.keys().nth(at).cloned();
+                match other.filter(|_| gone) {
+                    Some(other) => {
+                        pods.remove(&other);
+                        changes.insert(other, None);
+                    }
+                    None if known.contains(&key.0) => {
+                        let pod = Arc::new(pod);
+                        pods.insert(key.clone(), Arc::clone(&pod));
+                        changes.insert(key, Some(pod));
+                    }
+                    None => {}
+                }
+            }
+            model.pods = pods.values().cloned().collect();
+            let slow = slow.next(&model);
+            let before = fast.addresses().clone();
+            let listed: Vec<_> = changes.iter().map(|((a, b), pod)| ((a.as_str(), b.as_str()), pod.clone())).collect();
+            let mut moved = fast.change(&listed);
+            prop_assert_eq!(&fast, &slow);
+            let both = before.keys().chain(fast.addresses().keys());
+            let mut differ: Vec<_> = both.filter(|addr| before.get(*addr) != fast.addresses().get(*addr)).copied().collect();
+            differ.sort();
+            differ.dedup();
+            moved.sort();
+            prop_assert_eq!(moved, differ);
         }
     }
 

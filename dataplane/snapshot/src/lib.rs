@@ -17,5 +17,5 @@ pub use ports::{Caps, Port, PortKind, PortTable};
 pub use prefix::{Prefix, Prefixes};
 pub use publish::{Publisher, Subscriber};
 pub use services::Services;
-pub use snapshot::{Parts, Policies, Snapshot};
+pub use snapshot::{Moved, Parts, Policies, Snapshot};
 pub use stamps::{Deps, Stamps, dep};

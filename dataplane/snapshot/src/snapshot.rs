@@ -2,9 +2,9 @@
 
 use crate::{Forwarding, Node, PortTable, Services, Stamps, dep};
 use hashbrown::HashMap;
-use sluice_policy::PodPolicy;
-use sluice_wire::{Addr, Generation, Identity, PortSlot};
-use std::sync::Arc;
+use sluice_policy::{Addresses, PodPolicy};
+use sluice_wire::{Addr, Generation, PortSlot};
+use std::sync::{Arc, Weak};
 
 /// Policies of the pods of this node, and who is who.
 #[derive(Clone, Debug, Default)]
@@ -12,7 +12,18 @@ pub struct Policies {
     /// Compiled policy by port slot; `None` where nothing isolates the pod.
     pub pods: HashMap<PortSlot, Arc<PodPolicy>>,
     /// Identity of every pod address of the cluster.
-    pub identities: Arc<HashMap<Addr, Identity>>,
+    pub identities: Arc<Addresses>,
+    /// What they differ from others by, if that is known: then not all have to be compared.
+    pub moved: Option<Moved>,
+}
+
+/// Identities that differ from others at few addresses.
+#[derive(Clone, Debug)]
+pub struct Moved {
+    /// The others, which may be gone.
+    pub from: Weak<Addresses>,
+    /// The addresses.
+    pub addrs: Arc<[Addr]>,
 }
 
 /// The parts a generation is made of. Unchanged parts are shared with the generation before.
@@ -186,11 +197,21 @@ impl Snapshot {
         if Arc::ptr_eq(&new.identities, &old.policies.identities) {
             return changed;
         }
-        for addr in new.identities.keys().chain(old.policies.identities.keys()) {
+        let mut look = |addr: &Addr| {
             if new.identities.get(addr) != old.policies.identities.get(addr) {
                 changed = true;
                 self.stamps.touch(dep::address(*addr), self.generation);
             }
+        };
+        match &new.moved {
+            Some(moved) if moved.from.as_ptr() == Arc::as_ptr(&old.policies.identities) => {
+                moved.addrs.iter().for_each(&mut look)
+            }
+            _ => new
+                .identities
+                .keys()
+                .chain(old.policies.identities.keys())
+                .for_each(&mut look),
         }
         changed
     }

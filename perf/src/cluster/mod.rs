@@ -1,6 +1,7 @@
 //! What following a cluster costs, by its size: from the first list and from a saved state until a node can be served, after one change, in memory
 //! and in requests. The API server is the stand-in of `tests/apiserver`, in a process of its own; source, store and compiler are the agent's.
 
+mod churn;
 mod objects;
 mod serve;
 mod table;
@@ -13,9 +14,11 @@ pub(crate) use serve::Serve;
 use crate::cli::Output;
 use crate::report::{Machine, Paint, files, process_peak};
 use anyhow::{Context, Result, ensure};
+use churn::Churn;
 use objects::{Change, Size};
 use serde::Serialize;
-use serve::Served;
+use serve::{Counted, Served};
+use sluice_lb::SchedulerKind;
 use std::io::IsTerminal;
 use world::World;
 
@@ -28,6 +31,12 @@ pub(crate) struct Options {
     /// Changes of each kind
     #[arg(long, value_name = "N", default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..=1000))]
     changes: u32,
+    /// Scheduler of services that name none
+    #[arg(long, value_name = "NAME", default_value_t = SchedulerKind::default())]
+    scheduler: SchedulerKind,
+    /// Seconds of changes that come all the time
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=40))]
+    churn: u32,
     /// Only this size, in this process, as JSON: each size is measured in a process of its own, for its memory
     #[arg(long, hide = true)]
     one: bool,
@@ -51,11 +60,31 @@ pub(crate) struct Figures {
     saved_bytes: u64,
     /// Largest resident memory of the process before the restart, MiB, less that of the process without a cluster.
     memory_mib: f64,
-    /// Requests and bytes of the first start, as the API server counted them.
-    requests: u64,
-    megabytes: f64,
+    /// What the first start cost the API server, and the restart.
+    first: Cost,
+    again: Cost,
+    /// A second of changes that come all the time, by what changed.
+    churn: Vec<(Change, Churn)>,
     /// From an event's arrival until it is compiled, by what changed.
     changes: Vec<(Change, Times)>,
+}
+
+/// What the API server counted.
+#[derive(Clone, Copy, Debug, Serialize, serde::Deserialize)]
+struct Cost {
+    requests: u64,
+    connections: u64,
+    megabytes: f64,
+}
+
+impl Cost {
+    fn between(before: Counted, after: Counted) -> Self {
+        Self {
+            requests: after.requests - before.requests,
+            connections: after.connections - before.connections,
+            megabytes: (after.bytes - before.bytes) as f64 / 1e6,
+        }
+    }
 }
 
 /// Median and the slowest of a hundred, milliseconds, and how many made a difference to the node.
@@ -72,14 +101,14 @@ pub(crate) fn command(options: &Options) -> Result<()> {
         let part = options.parts.first().copied().unwrap_or(1);
         let size = Size::part(part);
         let empty = process_peak()?;
-        let figures = measure(Served::apart(size)?, size, options.changes, empty)?;
+        let figures = measure(Served::apart(size)?, size, options, empty)?;
         println!("{}", serde_json::to_string(&figures)?);
         return Ok(());
     }
     let mut all = Vec::new();
     for part in &options.parts {
         eprintln!("{}", Size::part(*part));
-        all.push(apart(*part, options.changes)?);
+        all.push(apart(*part, options)?);
     }
     files::write("cluster.json", &all)?;
     match options.output {
@@ -93,7 +122,7 @@ pub(crate) fn command(options: &Options) -> Result<()> {
 }
 
 /// The figures of one size, from a process of its own.
-fn apart(part: u32, changes: u32) -> Result<Figures> {
+fn apart(part: u32, options: &Options) -> Result<Figures> {
     let own = std::env::current_exe()?;
     let output = std::process::Command::new(own)
         .args([
@@ -102,7 +131,11 @@ fn apart(part: u32, changes: u32) -> Result<Figures> {
             "--parts",
             &part.to_string(),
             "--changes",
-            &changes.to_string(),
+            &options.changes.to_string(),
+            "--churn",
+            &options.churn.to_string(),
+            "--scheduler",
+            options.scheduler.name(),
         ])
         .stderr(std::process::Stdio::inherit())
         .output()?;
@@ -111,8 +144,9 @@ fn apart(part: u32, changes: u32) -> Result<Figures> {
 }
 
 /// Everything about one size; `empty` is what the process took before, bytes.
-fn measure(mut served: Served, size: Size, changes: u32, empty: u64) -> Result<Figures> {
-    let mut world = World::follow(&served, size)?;
+fn measure(mut served: Served, size: Size, options: &Options, empty: u64) -> Result<Figures> {
+    let at_first = served.counters()?;
+    let mut world = World::follow(&served, size, options.scheduler)?;
     let listed = millis(world.synced()?);
     let compiled = millis(world.compile()?);
     ensure!(
@@ -121,11 +155,11 @@ fn measure(mut served: Served, size: Size, changes: u32, empty: u64) -> Result<F
         world.counts(),
         size.known()
     );
-    let (requests, bytes) = served.counters()?;
+    let first = Cost::between(at_first, served.counters()?);
     let mut found = Vec::new();
     for change in Change::ALL {
         let (mut times, mut published) = (Vec::new(), 0);
-        for round in 0..changes {
+        for round in 0..options.changes {
             served.change(change, round)?;
             let (took, differs) = world.one_change()?;
             times.push(millis(took));
@@ -140,9 +174,15 @@ fn measure(mut served: Served, size: Size, changes: u32, empty: u64) -> Result<F
         };
         found.push((change, times));
     }
+    let mut churn = Vec::new();
+    for change in [Change::Endpoint, Change::Pod] {
+        let count = options.churn * churn::PER_SECOND;
+        churn.push((change, churn::measure(&mut served, &mut world, change, count)?));
+    }
     let memory_mib = process_peak()?.saturating_sub(empty) as f64 / f64::from(1 << 20);
     let saved_bytes = world.end()?;
-    let mut world = World::follow(&served, size)?;
+    let before = served.counters()?;
+    let mut world = World::follow(&served, size, options.scheduler)?;
     let restored = millis(world.synced()?);
     let restored_compiled = millis(world.compile()?);
     ensure!(
@@ -150,6 +190,8 @@ fn measure(mut served: Served, size: Size, changes: u32, empty: u64) -> Result<F
         "after the restart: {:?}",
         world.counts()
     );
+    world.heard()?;
+    let again = Cost::between(before, served.counters()?);
     world.end()?;
     Ok(Figures {
         size,
@@ -159,8 +201,9 @@ fn measure(mut served: Served, size: Size, changes: u32, empty: u64) -> Result<F
         restored_compiled,
         saved_bytes,
         memory_mib,
-        requests,
-        megabytes: bytes as f64 / 1e6,
+        first,
+        again,
+        churn,
         changes: found,
     })
 }

@@ -8,8 +8,9 @@ use sluice_apiserver::{Server, Settings};
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
 
-/// Serves a cluster until its input ends; takes `change KIND ROUND` and `counters`, and answers with counters.
+/// Serves a cluster until its input ends; takes `change KIND ROUND`, `churn KIND COUNT PER_SECOND` and `counters`, and answers with counters.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Serve {
     size: String,
@@ -38,12 +39,37 @@ fn serve(size: Size) -> Result<Server> {
 
 fn obey(server: &Server, size: Size, order: &str) -> Result<Value> {
     let mut words = order.split(' ');
-    if words.next() == Some("change") {
-        let kind = words.next().and_then(|kind| Change::from_str(kind, false).ok());
-        let round = words.next().context("which round?")?.parse()?;
-        server.apply(kind.context("a change of what?")?.object(round, size))?;
+    let verb = words.next();
+    let kind = words.next().and_then(|kind| Change::from_str(kind, false).ok());
+    let mut number = || -> Result<u32> { Ok(words.next().context("how many?")?.parse()?) };
+    match (verb, kind) {
+        (Some("change"), Some(kind)) => _ = server.apply(kind.object(number()?, size))?,
+        (Some("churn"), Some(kind)) => {
+            let (count, per_second) = (number()?, number()?);
+            let began = Instant::now();
+            for round in 0..count {
+                let due = began + Duration::from_secs(1) * round / per_second;
+                std::thread::sleep(due.saturating_duration_since(Instant::now()));
+                // Of others than the single ones were.
+                server.apply(kind.object(CHURNED + round, size))?;
+            }
+        }
+        (Some("counters"), _) => {}
+        _ => anyhow::bail!("{order} is no order"),
     }
     Ok(server.counters().json())
+}
+
+/// The first round of a churn.
+const CHURNED: u32 = 5_000;
+
+/// What the API server counted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Counted {
+    pub(super) requests: u64,
+    pub(super) connections: u64,
+    /// Sent by it.
+    pub(super) bytes: u64,
 }
 
 /// It, seen from outside.
@@ -59,7 +85,7 @@ enum Place {
         answers: Lines<BufReader<ChildStdout>>,
     },
     #[cfg(test)]
-    Here(Server, Size),
+    Here(Server, Size, Option<Value>),
 }
 
 impl Served {
@@ -83,7 +109,7 @@ impl Served {
     pub(super) fn here(size: Size) -> Result<Self> {
         let server = serve(size)?;
         let kubeconfig = server.kubeconfig(None);
-        Self::at(Place::Here(server, size), &kubeconfig)
+        Self::at(Place::Here(server, size, None), &kubeconfig)
     }
 
     fn at(place: Place, kubeconfig: &str) -> Result<Self> {
@@ -107,22 +133,52 @@ impl Served {
         self.order(&format!("change {} {round}", kind.get_name())).map(drop)
     }
 
-    /// Requests and bytes sent so far.
-    pub(super) fn counters(&mut self) -> Result<(u64, u64)> {
+    /// What it counted so far.
+    pub(super) fn counters(&mut self) -> Result<Counted> {
         let counters = self.order("counters")?;
         let requests = counters["requests"].as_array().context("requests")?;
-        let requests = requests.iter().filter_map(|row| row["count"].as_u64()).sum();
-        Ok((requests, counters["bytes_out"].as_u64().context("bytes_out")?))
+        let number = |name: &str| counters[name].as_u64().with_context(|| name.to_owned());
+        Ok(Counted {
+            requests: requests.iter().filter_map(|row| row["count"].as_u64()).sum(),
+            connections: number("connections")?,
+            bytes: number("bytes_out")?,
+        })
+    }
+
+    /// Begins to change objects, evenly; [`Self::churned`] waits for the last one.
+    pub(super) fn begin_churn(&mut self, change: Change, count: u32, per_second: u32) -> Result<()> {
+        let kind = change.to_possible_value().context("it has a name")?;
+        self.say(&format!("churn {} {count} {per_second}", kind.get_name()))
+    }
+
+    /// All changes have been made.
+    pub(super) fn churned(&mut self) -> Result<()> {
+        self.answer().map(drop)
     }
 
     fn order(&mut self, text: &str) -> Result<Value> {
+        self.say(text)?;
+        self.answer()
+    }
+
+    fn say(&mut self, text: &str) -> Result<()> {
         match &mut self.place {
-            Place::Apart { orders, answers, .. } => {
-                writeln!(orders.as_mut().context("it has ended")?, "{text}")?;
+            Place::Apart { orders, .. } => Ok(writeln!(orders.as_mut().context("it has ended")?, "{text}")?),
+            #[cfg(test)]
+            Place::Here(server, size, said) => {
+                *said = Some(obey(server, *size, text)?);
+                Ok(())
+            }
+        }
+    }
+
+    fn answer(&mut self) -> Result<Value> {
+        match &mut self.place {
+            Place::Apart { answers, .. } => {
                 Ok(serde_json::from_str(&answers.next().context("the API server ended")??)?)
             }
             #[cfg(test)]
-            Place::Here(server, size) => obey(server, *size, text),
+            Place::Here(_, _, said) => said.take().context("nothing was asked"),
         }
     }
 }

@@ -4,6 +4,9 @@ use super::Figures;
 use crate::report::{Machine, Paint, exact};
 use std::fmt::Write;
 
+type Of = fn(&Figures) -> &super::Cost;
+const COSTS: [(&str, Of); 2] = [("first start", |f| &f.first), ("restart", |f| &f.again)];
+
 pub(super) fn render(all: &[Figures], machine: &Machine, paint: Paint) -> String {
     let mut text = paint.strong("Following a cluster: what an agent needs, by size\n");
     let mut row = |name: &str, value: &dyn Fn(&Figures) -> String| {
@@ -40,8 +43,21 @@ pub(super) fn render(all: &[Figures], machine: &Machine, paint: Paint) -> String
     row("saved state, MiB", &|f| {
         number(f.saved_bytes as f64 / f64::from(1 << 20))
     });
-    row("requests of the first start", &|f| exact(f.requests));
-    row("  answers to them, MB", &|f| number(f.megabytes));
+    for at in 0..all.first().map(|f| f.churn.len()).unwrap_or_default() {
+        let name = match all[0].churn[at].0 {
+            super::Change::Endpoint => "100 end points change a second: CPU, %",
+            _ => "100 pods' labels change a second: CPU, %",
+        };
+        row(name, &|f| number(f.churn[at].1.cpu_percent));
+        row("  from the API server, kB a second", &|f| {
+            number(f.churn[at].1.kilobytes)
+        });
+    }
+    for (name, of) in COSTS {
+        row(&format!("requests of the {name}"), &|f| exact(of(f).requests));
+        row("  on connections", &|f| exact(of(f).connections));
+        row("  answers to them, MB", &|f| number(of(f).megabytes));
+    }
     let _ = writeln!(text, "{}", paint.faint(&machine.line()));
     text
 }

@@ -4,10 +4,27 @@ use super::*;
 #[test]
 fn every_object_is_understood_and_every_change_is_one() {
     let size = Size::part(1000);
-    let figures = measure(Served::here(size).unwrap(), size, 2, 0).unwrap();
+    let options = Options {
+        parts: Vec::new(),
+        changes: 2,
+        churn: 1,
+        scheduler: SchedulerKind::Mh,
+        one: true,
+        output: Output::Table,
+    };
+    let figures = measure(Served::here(size).unwrap(), size, &options, 0).unwrap();
     assert_eq!(figures.size.services, 10);
-    assert!(figures.saved_bytes > 1000 && figures.requests >= 7, "{figures:?}");
+    assert!(figures.saved_bytes > 1000 && figures.first.requests >= 7, "{figures:?}");
     assert_eq!(figures.changes.len(), Change::ALL.len());
+    assert_eq!(
+        (figures.again.requests, figures.churn[0].1.requests),
+        (7, 0),
+        "{figures:?}"
+    );
+    assert!(
+        figures.churn.iter().all(|(_, churn)| churn.cpu_percent > 0.0),
+        "{figures:?}"
+    );
     let published = |change| {
         figures
             .changes

@@ -18,6 +18,9 @@ use std::time::{Duration, Instant};
 /// After which nothing comes any more.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// As the agent's control loop.
+const SETTLE: Duration = Duration::from_millis(3);
+
 pub(super) struct World {
     source: Kubernetes,
     state: PathBuf,
@@ -32,7 +35,7 @@ pub(super) struct World {
 
 impl World {
     /// Begins to follow, with what was saved if anything was.
-    pub(super) fn follow(served: &Served, size: Size) -> Result<Self> {
+    pub(super) fn follow(served: &Served, size: Size, scheduler: SchedulerKind) -> Result<Self> {
         let began = Instant::now();
         let source = Kubernetes::follow(Cluster {
             kubeconfig: Some(served.kubeconfig()),
@@ -47,7 +50,7 @@ impl World {
             store: Store::default(),
             compiler: Compiler::default(),
             publisher: Publisher::new(Snapshot::first(empty_parts())),
-            settings: settings()?,
+            settings: settings(scheduler)?,
             underlay: underlay()?,
             pods: own_pods(size).enumerate().map(attached).collect::<Result<_>>()?,
             began,
@@ -106,6 +109,25 @@ impl World {
         Ok((took, self.publisher.current().generation != before))
     }
 
+    /// Follows so many changes as an agent does, which waits a little for more after the first; gives how many configurations were published.
+    pub(super) fn follow_changes(&mut self, count: u32) -> Result<u32> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let before = self.publisher.current().generation.0;
+        let mut seen = 0;
+        while seen < count {
+            let next = runtime.block_on(async { tokio::time::timeout(PATIENCE, self.source.next()).await });
+            let mut next = next.context("nothing comes from the API server")?;
+            runtime.block_on(tokio::time::sleep(SETTLE));
+            while let Some(event) = next {
+                seen += u32::from(matches!(event, Event::Change(_)));
+                self.take(event)?;
+                next = self.source.try_next();
+            }
+            self.compile()?;
+        }
+        Ok((self.publisher.current().generation.0 - before) as u32)
+    }
+
     /// Nodes, services, pods and policies that are known.
     pub(super) fn counts(&self) -> [usize; 4] {
         let store = &self.store;
@@ -115,6 +137,16 @@ impl World {
             store.pods().count(),
             store.policies().count(),
         ]
+    }
+
+    /// Waits until the API server was heard of about everything that was saved.
+    pub(super) fn heard(&self) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while self.source.saved_age().is_some() {
+            anyhow::ensure!(Instant::now() < deadline, "nothing is heard of the API server");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
     }
 
     /// Stops; gives the bytes of the saved state.
@@ -150,13 +182,13 @@ impl World {
     }
 }
 
-fn settings() -> Result<Settings> {
+fn settings(scheduler: SchedulerKind) -> Result<Settings> {
     Ok(Settings {
         node_name: NODE.to_owned(),
         vni: Vni::new(1).context("24 bits")?,
         tunnel_port: 8472,
         tunnel_mtu: None,
-        default_scheduler: SchedulerKind::Random,
+        default_scheduler: scheduler,
         service_cidrs: vec!["10.96.0.0/12".parse().map_err(|_| anyhow::anyhow!("no prefix"))?],
         node_ports: (30_000, 32_767),
         masquerade_ports: (40_000, 65_535),

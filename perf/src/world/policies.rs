@@ -41,6 +41,7 @@ pub(super) fn policies(size: &Size) -> Policies {
             .map(|(slot, policy)| (slot, Arc::new(policy)))
             .collect(),
         identities: identities.addresses().clone(),
+        moved: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The agent of a node as the lab sees it: a program with a configuration file, a socket and a log. It never looks inside.
 
 use crate::api::{KUBECONFIG, Source};
+use crate::container::Container;
 use crate::lab::Lab;
 use crate::ns;
 use crate::place::{Node, binary};
@@ -55,7 +56,7 @@ fn config(t: &Topology, lab: &str, node: &topology::Node, source: Source) -> Val
 }
 
 /// Members of `over` replace those of `base`; maps in both are merged.
-fn lay_over(base: &mut Value, over: &Map<String, Value>) {
+pub(crate) fn lay_over(base: &mut Value, over: &Map<String, Value>) {
     for (key, value) in over {
         match value {
             Value::Object(inner) if base[key].is_object() => lay_over(&mut base[key], inner),
@@ -81,7 +82,7 @@ pub(crate) fn mount_bpffs() -> Result<()> {
 impl Node<'_> {
     /// Starts the agent without waiting for it.
     pub(crate) fn launch_agent(&self) -> Result<()> {
-        self.launch(&binary("sluice")?, &Map::new(), &[])
+        self.launch(&binary("sluice")?, None, &Map::new(), &[])
     }
 
     /// Starts the agent with these variables in its environment, and waits until it is ready.
@@ -89,7 +90,7 @@ impl Node<'_> {
     /// # Errors
     /// As [`Node::start_agent`].
     pub fn start_agent_in(&self, environment: &[(&str, &str)]) -> Result<()> {
-        self.launch(&binary("sluice")?, &Map::new(), environment)?;
+        self.launch(&binary("sluice")?, None, &Map::new(), environment)?;
         self.wait_ready()
     }
 
@@ -98,11 +99,17 @@ impl Node<'_> {
     /// # Errors
     /// As [`Node::start_agent`].
     pub fn start_other_agent(&self, path: &Path, over: &Map<String, Value>) -> Result<()> {
-        self.launch(path, over, &[])?;
+        self.launch(path, None, over, &[])?;
         self.wait_ready()
     }
 
-    fn launch(&self, program: &Path, over: &Map<String, Value>, environment: &[(&str, &str)]) -> Result<()> {
+    pub(crate) fn launch(
+        &self,
+        program: &Path,
+        container: Option<&Container>,
+        over: &Map<String, Value>,
+        environment: &[(&str, &str)],
+    ) -> Result<()> {
         let lab = self.lab;
         let spec = lab.topology().node(&self.name).context("the node left the topology")?;
         ensure!(
@@ -111,17 +118,96 @@ impl Node<'_> {
             self.name
         );
         ensure!(self.agent().is_none(), "{}: its agent is running already", self.name);
-        let file = lab.dir().join(format!("{}.yaml", self.name));
+        self.spawn_agent(program, container, (over, environment), &[])
+    }
+
+    /// Starts a second agent that takes over from the running one, as a rollout does; ends that one when it has nothing any more.
+    ///
+    /// # Errors
+    /// None is running; or the second one ends, or has not taken over in time. The running one goes on then.
+    pub fn take_over_agent(&self, over: &Map<String, Value>) -> Result<()> {
+        self.take_over(None, over, &["--take-over"])
+    }
+
+    pub(crate) fn take_over(
+        &self,
+        container: Option<&Container>,
+        over: &Map<String, Value>,
+        words: &[&str],
+    ) -> Result<()> {
+        let old = self
+            .agent()
+            .with_context(|| format!("{}: no agent is running", self.name))?;
+        let before = format!("{} that handed over", self.agent_label());
+        locked(self.lab.record())
+            .processes
+            .iter_mut()
+            .filter(|process| **process == old)
+            .for_each(|process| process.what.clone_from(&before));
+        let started = Instant::now();
+        self.spawn_agent(&binary("sluice")?, container, (over, &[]), words)?;
+        loop {
+            self.wait_ready()?;
+            // For a moment nobody answers.
+            let status = self.sluice_json(&["status"]).unwrap_or_default();
+            let younger = |ms: u64| u128::from(ms) < started.elapsed().as_millis();
+            if status["ready"] == true && status["uptime_ms"].as_u64().is_some_and(younger) {
+                break;
+            }
+            ensure!(started.elapsed() < READY, "{}: not taken over in time", self.name);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        old.signal(Signal::SIGTERM);
+        ensure!(
+            old.gone_within(Duration::from_secs(10)),
+            "the agent of {} that handed over is still there after SIGTERM",
+            self.name
+        );
+        let mut record = locked(self.lab.record());
+        record.processes.retain(|process| process.what != before);
+        record.save()
+    }
+
+    fn spawn_agent(
+        &self,
+        program: &Path,
+        container: Option<&Container>,
+        (over, environment): (&Map<String, Value>, &[(&str, &str)]),
+        words: &[&str],
+    ) -> Result<()> {
+        let lab = self.lab;
+        let spec = lab.topology().node(&self.name).context("the node left the topology")?;
+        let file = match container {
+            None => lab.dir().join(format!("{}.yaml", self.name)),
+            Some(_) => {
+                fs::create_dir_all(self.config_dir())?;
+                self.config_dir().join("config.yaml")
+            }
+        };
         let mut config = config(lab.topology(), lab.name(), spec, lab.source());
         lay_over(&mut config, over);
         let text = crate::manifests::to_yaml(&config);
         state::replace(&file, text.as_bytes())?;
         let log = File::options().create(true).append(true).open(self.agent_log())?;
-        let mut command = Command::new(program);
+        let mut command = match container {
+            None => {
+                let mut command = Command::new(program);
+                command.arg("run").arg("--config").arg(&file);
+                command
+            }
+            Some(container) => {
+                let mut command = Command::new(binary("sluice-lab")?);
+                command
+                    .arg("contain")
+                    .arg(serde_json::to_string(container)?)
+                    .arg("--")
+                    .arg(program);
+                command.args(&container.args);
+                command
+            }
+        };
         command
-            .arg("run")
-            .arg("--config")
-            .arg(&file)
+            .args(words)
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
@@ -151,7 +237,16 @@ impl Node<'_> {
     /// # Errors
     /// As [`Node::start_agent`].
     pub fn start_agent_with(&self, over: &Map<String, Value>) -> Result<()> {
-        self.launch(&binary("sluice")?, over, &[])?;
+        self.launch(&binary("sluice")?, None, over, &[])?;
+        self.wait_ready()
+    }
+
+    /// As [`Node::start_agent_with`], with these variables in its environment.
+    ///
+    /// # Errors
+    /// As [`Node::start_agent`].
+    pub fn start_agent_with_in(&self, over: &Map<String, Value>, environment: &[(&str, &str)]) -> Result<()> {
+        self.launch(&binary("sluice")?, None, over, environment)?;
         self.wait_ready()
     }
 

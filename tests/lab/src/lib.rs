@@ -19,6 +19,8 @@
 mod agent;
 mod api;
 mod build;
+mod container;
+mod daemon_set;
 pub mod demo;
 mod lab;
 pub mod manifests;
@@ -36,6 +38,7 @@ pub mod topology;
 
 pub use agent::AgentCommand;
 pub use api::{ApiServer, Source};
+pub use container::{Container, Mount};
 pub use lab::{Lab, Listed, list};
 pub use nix::sys::signal::Signal;
 pub use place::{Node, Place, Pod, binary};

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand, ValueEnum};
-use sluice_lab::{Lab, Topology};
+use sluice_lab::{Container, Lab, Topology};
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -51,6 +51,14 @@ enum Verb {
         #[arg(long)]
         keep: bool,
     },
+    /// Become a program in a container
+    #[command(hide = true)]
+    Contain {
+        /// What it is given, as JSON
+        container: String,
+        #[arg(last = true, required = true)]
+        command: Vec<OsString>,
+    },
     /// Serve in the foreground; what pods run
     #[command(hide = true)]
     Serve {
@@ -84,6 +92,9 @@ fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Exec { place, lab, command } => exec(&place, lab, &command)?,
         Verb::List => list(),
         Verb::Demo { keep } => return sluice_lab::demo::run(keep),
+        Verb::Contain { container, command } => {
+            serde_json::from_str::<Container>(&container)?.become_command(&command)?;
+        }
         Verb::Serve {
             what: Service::UdpEcho,
             port,

@@ -33,7 +33,7 @@ pub struct Announcement {
 
 impl Announcement {
     /// Annotations and conditions both lie within reach of nodes/status.
-    fn patch(&self) -> Made {
+    pub(super) fn patch(&self) -> Made {
         let mut patch = json!({"metadata": {"annotations": self.annotations}});
         if self.available {
             let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();

@@ -4,7 +4,7 @@
 //! objects of one kind (pods of this node, and others): what either said last is in force, and when it takes that back, what the other says.
 
 use crate::model::{Change, Key, Kind, Name, Object};
-use crate::objects::decode_in_place;
+use crate::objects::{Decoded, decode_in_place};
 use crate::source::faulty::{Choice, choose, told};
 use crate::source::{Event, Problem};
 use serde_json::Value;
@@ -89,6 +89,11 @@ impl Known {
     /// The object is there; nothing if it has no name that can be read.
     pub(super) fn is(&mut self, by: usize, object: &mut Value) -> Option<Heard> {
         let decoded = decode_in_place(self.kind, object);
+        self.decoded(by, decoded)
+    }
+
+    /// As [`Self::is`], of an object that was read already.
+    pub(super) fn decoded(&mut self, by: usize, decoded: Decoded) -> Option<Heard> {
         let key = decoded.key?;
         let entry = self.names.entry(name_of(&key)).or_default();
         let before = entry.said[by].take();

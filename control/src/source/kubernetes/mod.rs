@@ -11,6 +11,8 @@ mod known;
 mod list;
 mod pace;
 mod reach;
+#[cfg(test)]
+mod rights;
 mod saved;
 mod shared;
 #[cfg(test)]
@@ -19,7 +21,6 @@ mod wants;
 
 use super::Event;
 use crate::model::Kind;
-use crate::objects::decode;
 pub use announce::Announcement;
 use follow::Follow;
 use known::Known;
@@ -141,6 +142,11 @@ impl Kubernetes {
         });
     }
 
+    /// What is saved takes the place of what another agent saved in this file.
+    pub fn save_as(&self, path: PathBuf) {
+        self.shared.save(Op::Move { path });
+    }
+
     /// When the API server was heard of last.
     pub fn last_heard(&self) -> Option<Instant> {
         self.shared.last_heard()
@@ -202,11 +208,8 @@ fn is_complete(restored: &Restored) -> bool {
 
 /// Whether its policies name pods.
 fn needs_others(restored: &Restored) -> bool {
-    let mut policies = restored.objects().filter(|(want, _)| *want == Want::NetworkPolicies);
-    policies.any(|(_, object)| {
-        let decoded = decode(Kind::NetworkPolicy, object);
-        decoded.object.as_ref().is_some_and(names_pods)
-    })
+    let mut policies = restored.objects(|want| want == Want::NetworkPolicies);
+    policies.any(|(_, policy)| policy.object.as_ref().is_some_and(names_pods))
 }
 
 /// All requests, until nobody listens.
@@ -238,14 +241,14 @@ async fn gather(shared: Arc<Shared>, restored: Option<Restored>) {
 async fn serve(shared: &Shared, known: &HashMap<Kind, Arc<Mutex<Known>>>, restored: &Restored) -> Result<(), Closed> {
     // What was not asked for any more, and could not be forgotten in time.
     let others = needs_others(restored);
-    let wanted = |want: &Want| others || *want != Want::OtherPods;
-    for (want, mut object) in restored.objects().filter(|(want, _)| wanted(want)) {
+    let wanted = |want: Want| others || want != Want::OtherPods;
+    for (want, object) in restored.objects(wanted) {
         let mut known = known[&want.kind()].lock().await;
-        if let Some(heard) = known.is(want.speaker(), &mut object) {
+        if let Some(heard) = known.decoded(want.speaker(), object) {
             shared.hand_on(want, &known, heard.events).await?;
         }
     }
-    let wants = restored.versions.keys().copied().filter(wanted).collect();
+    let wants = restored.versions.keys().copied().filter(|want| wanted(*want)).collect();
     shared.restored(wants, restored.age).await
 }
 

@@ -25,6 +25,10 @@ pub(super) enum Verb {
         /// Configuration file; `sluice config example` prints one. RUST_LOG is stronger than its log.level
         #[arg(long, value_name = "FILE", default_value = "/etc/sluice/config.yaml")]
         config: PathBuf,
+        /// Where another agent serves this node: go on until all is known that will be served, then have it hand over. It ends, and
+        /// leaves connections, pods and the uplink's program in place
+        #[arg(long)]
+        take_over: bool,
     },
     /// How the node is: ready or not and why, load, drops, warnings
     Status {
@@ -89,6 +93,12 @@ pub(super) enum Verb {
         #[command(flatten)]
         output: Output,
     },
+    /// Whether the agent of this container moves (livez), or has served a complete state (readyz); for exec probes. Fails with what is
+    /// wrong
+    Probe {
+        /// Which of the two
+        probe: Probe,
+    },
     /// Connect a pod's network namespace
     Attach {
         #[command(flatten)]
@@ -117,6 +127,14 @@ pub(super) enum ConfigVerb {
         /// Configuration file
         file: PathBuf,
     },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Probe {
+    /// Control loop and workers move
+    Livez,
+    /// A complete state was served
+    Readyz,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

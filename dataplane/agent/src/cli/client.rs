@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(40);
 const MOST_BYTES: u64 = 1 << 30;
 
 /// The agent behind a socket.
-pub(super) struct Agent {
+pub(crate) struct Agent {
     socket: PathBuf,
     patience: Duration,
 }
@@ -29,8 +29,21 @@ impl Agent {
         }
     }
 
+    /// One that has to answer in this time.
+    pub(crate) fn patient(socket: &Path, patience: Duration) -> Self {
+        Self {
+            socket: socket.into(),
+            patience,
+        }
+    }
+
+    /// The same agent, which has to answer in this time.
+    pub(super) fn within(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
     /// Asks, and reads the answer.
-    pub(super) fn ask<T: DeserializeOwned>(&self, request: &Request) -> anyhow::Result<T> {
+    pub(crate) fn ask<T: DeserializeOwned>(&self, request: &Request) -> anyhow::Result<T> {
         let request = line_of(request)?;
         let line = self.in_time(move |socket| talk(UnixStream::connect(socket)?, request.as_bytes()))?;
         if line.is_empty() {

@@ -8,6 +8,7 @@ mod flows;
 mod follow;
 mod page;
 mod policies;
+mod probe;
 mod services;
 mod status;
 mod table;
@@ -21,7 +22,7 @@ use crate::{logging, run};
 use anyhow::bail;
 use args::{Cli, ConfigVerb, Format, Verb};
 use clap::Parser;
-use client::Agent;
+pub(crate) use client::Agent;
 use page::Page;
 use serde::de::DeserializeOwned;
 use sluice_control::api::{AttachAnswer, LogAnswer, LogRequest, Request};
@@ -55,11 +56,12 @@ fn act(cli: Cli) -> anyhow::Result<()> {
                 "--socket is for commands that talk to a running agent; the key `socket` of its configuration says where it answers"
             )
         }
-        Verb::Run { config } => {
+        Verb::Run { config, take_over } => {
             let config = Config::load(&config)?;
             logging::start(&config.log)?;
-            run::run(&config)
+            run::run(&config, take_over)
         }
+        Verb::Probe { probe: what } => probe::run(&agent.within(probe::PATIENCE), what),
         Verb::Config {
             verb: ConfigVerb::Example,
         } => print(EXAMPLE),

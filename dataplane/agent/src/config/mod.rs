@@ -85,10 +85,21 @@ pub(crate) struct KubernetesConfig {
 /// `uplink`.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct UplinkConfig {
-    /// Name of the interface.
+    /// Name of the interface; what was said of it, while it is still to be found.
     pub(crate) interface: String,
+    /// How it is found where it was not named.
+    pub(crate) find: Option<Find>,
     /// Which of its queues are used.
     pub(crate) queues: Queues,
+}
+
+/// How an interface is found that was not named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Find {
+    /// It has the node's address.
+    Address,
+    /// Its name fits one of these, `*` being any text and `?` any byte; the first that fits wins.
+    Like(Vec<String>),
 }
 
 /// How many queues an interface has.
@@ -255,6 +266,7 @@ impl Config {
             bpffs: "/sys/fs/bpf/sluice".into(),
             uplink: UplinkConfig {
                 interface,
+                find: None,
                 queues: Queues::All,
             },
             vxlan: VxlanConfig {

@@ -4,7 +4,7 @@ use super::error::Fault;
 use super::keys::{HINT, check};
 use super::tree::{self, Tree, short};
 use super::values::Value;
-use super::{Config, LogFormat, Polling, Priority, Queues, Source, WorkersConfig, apart};
+use super::{Config, Find, LogFormat, Polling, Priority, Queues, Source, WorkersConfig, apart};
 use sluice_control::source::Cluster;
 use sluice_lb::{PortRange, SchedulerKind};
 use sluice_wire::Vni;
@@ -52,7 +52,9 @@ pub(super) fn config(bytes: &[u8]) -> Result<Config, Fault> {
     check(&tree)?;
     let find = |key| Value::find(&tree, key);
 
-    let mut config = Config::with_defaults(interface(&tree)?);
+    let (name, how) = interface(&tree)?;
+    let mut config = Config::with_defaults(name);
+    config.uplink.find = how;
     set(&mut config.node, find("node"), node)?;
     if config.node.is_empty() {
         return Err(Fault::whole_file(
@@ -181,18 +183,39 @@ fn text_of(tree: &Tree) -> Option<&str> {
     if let Tree::Text(text) = tree { Some(text) } else { None }
 }
 
-/// What the kernel takes as an interface's name (`dev_valid_name` in net/core/dev.c).
-fn interface(tree: &Tree) -> Result<String, Fault> {
-    const WANT: &str = "the name of an interface, such as eth1";
+/// A name, or what it is found by: `auto`, a pattern, several in a list or with commas between them.
+fn interface(tree: &Tree) -> Result<(String, Option<Find>), Fault> {
+    const WANT: &str = "the name of an interface, such as eth1, or `auto`, or patterns, such as [bond*, eth*]";
     let Some(value) = Value::find(tree, "uplink.interface") else {
-        let text = "`uplink.interface` is missing; it names the interface to the other nodes, such as eth1";
+        let text =
+            "`uplink.interface` is missing; it names the interface to the other nodes, such as eth1, or is `auto`";
         return Err(Fault::whole_file(format!("{text}  {HINT}")));
     };
-    let name = value.text(WANT)?;
-    let fits = (1..16).contains(&name.len())
+    let names: Vec<String> = if value.is_list() {
+        value.list(WANT, |item| {
+            text_of(item).filter(|name| is_interface(name)).map(str::to_owned)
+        })?
+    } else {
+        let text = value.text(WANT)?;
+        text.split(',').map(|name| name.trim().to_owned()).collect()
+    };
+    if names.is_empty() || !names.iter().all(|name| is_interface(name)) {
+        return Err(value.wrong(WANT));
+    }
+    let said = names.join(", ");
+    let find = match names.as_slice() {
+        [name] if name == "auto" => Some(Find::Address),
+        [name] if !name.contains(['*', '?']) => None,
+        _ => Some(Find::Like(names)),
+    };
+    Ok((said, find))
+}
+
+/// What the kernel takes as an interface's name (`dev_valid_name` in net/core/dev.c).
+fn is_interface(name: &str) -> bool {
+    (1..16).contains(&name.len())
         && !matches!(name, "." | "..")
-        && !name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control());
-    if fits { Ok(name.into()) } else { Err(value.wrong(WANT)) }
+        && !name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control())
 }
 
 /// A DNS subdomain name, as Kubernetes names nodes (RFC 1123 section 2.1, in lower case).

@@ -146,6 +146,71 @@ log: {level: debug, format: json}
 }
 
 #[test]
+fn the_uplink_is_named_or_found() {
+    let uplink = |text: &str| parse(&format!("uplink: {{interface: {text}}}"));
+    let found = |text: &str| uplink(text).map(|config| (config.uplink.interface, config.uplink.find));
+    let like = |said: &str, list: &[&str]| {
+        let list = list.iter().map(|pattern| (*pattern).to_owned()).collect();
+        Ok((said.to_owned(), Some(Find::Like(list))))
+    };
+    assert_eq!(found("eth0.7"), Ok(("eth0.7".into(), None)));
+    assert_eq!(found("[eth0]"), Ok(("eth0".into(), None)));
+    assert_eq!(found("auto"), Ok(("auto".into(), Some(Find::Address))));
+    assert_eq!(found("eth*"), like("eth*", &["eth*"]));
+    assert_eq!(found("\"bond?,eth1\""), like("bond?, eth1", &["bond?", "eth1"]));
+    assert_eq!(found("[bond*, eth1]"), like("bond*, eth1", &["bond*", "eth1"]));
+    let want = "want the name of an interface, such as eth1, or `auto`, or patterns, such as [bond*, eth*]";
+    for (text, said) in [
+        ("[]", "`uplink.interface` is a list"),
+        ("\"eth*,\"", "`uplink.interface` is `eth*,`"),
+        ("[eth0, a/b]", "`uplink.interface` has `a/b`"),
+        ("[7]", "`uplink.interface` has `7`"),
+    ] {
+        assert_eq!(uplink(text), Err(format!("config c.yaml, line 1: {said}; {want}")));
+    }
+}
+
+#[test]
+fn workers_take_the_cpus_that_their_container_leaves_them() {
+    let cpus = |count: usize| {
+        let mut config = with("").workers;
+        config.count = count;
+        config.cpus()
+    };
+    let allowed = core_affinity::get_core_ids().unwrap();
+    // What a cpuset leaves a process is what its threads may use.
+    let narrowed = move || {
+        let first = allowed[0];
+        assert!(core_affinity::set_for_current(first));
+        assert_eq!(cpus(1), [first.id]);
+        assert!(cpus(2).is_empty(), "nobody is pinned to a CPU that it may not use");
+    };
+    std::thread::spawn(narrowed).join().unwrap();
+}
+
+#[test]
+fn the_configuration_to_deploy_with_is_right() {
+    let text = include_str!("../../../../deploy/config.yaml");
+    let map: serde_json::Value = serde_saphyr::from_str(text).unwrap();
+    let inner = map["data"]["config.yaml"].as_str().unwrap();
+    let config = parse(inner).unwrap();
+    assert_eq!(
+        (config.source, config.uplink.find),
+        (Source::Kubernetes, Some(Find::Address))
+    );
+    assert!(config.kubernetes.kubeconfig.is_none(), "it is a pod");
+    let own_servers = inner
+        .replace("# kubernetes:", "kubernetes:")
+        .replace("#   #", "  #")
+        .replace("#   servers", "  servers");
+    assert_eq!(
+        parse(&own_servers).unwrap().kubernetes.servers.len(),
+        1,
+        "{own_servers}"
+    );
+}
+
+#[test]
 fn json_is_yaml_and_empty_sections_are_defaults() {
     assert_eq!(
         parse("{\"uplink\": {\"interface\": \"eth0\"}}"),
@@ -312,7 +377,7 @@ fn wrong_values_are_quoted_with_what_is_wanted() {
     let uplink = |text: &str| parse(&format!("uplink: {text}")).unwrap_err();
     assert_eq!(
         uplink("{interface: averyveryverylongname}"),
-        "config c.yaml, line 1: `uplink.interface` is `averyveryverylongname`; want the name of an interface, such as eth1"
+        "config c.yaml, line 1: `uplink.interface` is `averyveryverylongname`; want the name of an interface, such as eth1, or `auto`, or patterns, such as [bond*, eth*]"
     );
     assert_eq!(
         uplink("{interface: e, queues: some}"),
@@ -416,7 +481,7 @@ proptest! {
 
 #[test]
 fn a_file_that_is_no_configuration_says_what_to_do() {
-    let missing = "config c.yaml: `uplink.interface` is missing; it names the interface to the other nodes, such as eth1  (sluice config example prints all keys)";
+    let missing = "config c.yaml: `uplink.interface` is missing; it names the interface to the other nodes, such as eth1, or is `auto`  (sluice config example prints all keys)";
     for text in ["", "# nothing\n", "uplink:\n", "uplink: {interface: }", "node: a"] {
         assert_eq!(parse(text), Err(missing.into()), "{text}");
     }

@@ -76,6 +76,11 @@ impl<'t> Value<'t> {
         fits.then(|| path.into()).ok_or_else(|| self.wrong("an absolute path"))
     }
 
+    /// Whether it is a list.
+    pub(super) fn is_list(&self) -> bool {
+        matches!(self.value.value, Tree::List(_))
+    }
+
     /// A list, of which `read` takes each item.
     pub(super) fn list<T>(&self, want: &str, read: impl Fn(&Tree) -> Option<T>) -> Result<Vec<T>, Fault> {
         let Tree::List(items) = &self.value.value else {

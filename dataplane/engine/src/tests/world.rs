@@ -333,6 +333,7 @@ impl World {
         Policies {
             pods: compiled.collect(),
             identities: self.identities.addresses().clone(),
+            moved: None,
         }
     }
 }

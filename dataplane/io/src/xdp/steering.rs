@@ -33,7 +33,9 @@ const PROGRAM: &str = "sluice_uplink";
 #[derive(Debug, thiserror::Error)]
 pub enum SteeringError {
     /// The kernel does not take the program or its maps.
-    #[error("cannot load the uplink's XDP program: {what}. It needs Linux 6.1 or newer, CAP_BPF and CAP_NET_ADMIN")]
+    #[error(
+        "cannot load the uplink's XDP program: {what}. It needs Linux 6.1 or newer, and CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN"
+    )]
     Load {
         /// What the loader said, with causes.
         what: String,

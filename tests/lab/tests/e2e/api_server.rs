@@ -210,3 +210,43 @@ fn a_restart_without_the_api_server_serves_what_was_saved() {
         assert!(text.contains("kubernetes https://127.0.0.1:6443/   heard "), "{text}");
     });
 }
+
+#[test]
+fn a_rollout_asks_for_no_list_and_saves_in_the_place_of_the_agent_before() {
+    in_lab_of_an_api_server(&two_nodes(), |lab, api| {
+        served(lab, false);
+        let node = lab.node("node-a").unwrap();
+        let state = |name: &str| lab.dir().join("node-a.state").join(name);
+        let saved = |text: &str| std::fs::read_to_string(state("cluster")).is_ok_and(|all| all.contains(text));
+        lab.wait("a first batch to be saved", PATIENCE, || saved(r#""until":{"nodes""#))
+            .unwrap();
+        let counters = || {
+            let of = |verb| api.server().counters().requests(verb, "services");
+            (of("list"), of("watch"))
+        };
+        let (lists, watches) = counters();
+        node.take_over_agent(&serde_json::Map::new()).unwrap();
+        assert_eq!(
+            counters(),
+            (lists, watches + 1),
+            "one stream more, from where the first agent's was"
+        );
+        assert!(!state("cluster.next").exists());
+        served(lab, true);
+        policy::apply(
+            lab,
+            "saved-after-the-rollout",
+            &json!({"podSelector": {}, "ingress": [{}]}),
+        );
+        lab.wait("the next batch to be saved", PATIENCE, || {
+            saved("saved-after-the-rollout")
+        })
+        .unwrap();
+        api.server().lines().refuse(true);
+        api.server().lines().close_all();
+        node.kill_agent(Signal::SIGKILL).unwrap();
+        node.start_agent().unwrap();
+        assert!(source(lab)["saved_age_ms"].as_u64().is_some());
+        served(lab, false);
+    });
+}

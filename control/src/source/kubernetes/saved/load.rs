@@ -2,8 +2,8 @@
 
 use super::Header;
 use super::line::{End, Line};
+use crate::objects::{Decoded, decode_text};
 use crate::source::kubernetes::wants::Want;
-use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::io::ErrorKind;
 use std::ops::Range;
@@ -14,8 +14,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 #[derive(Debug, Default)]
 pub(in crate::source::kubernetes) struct Restored {
     bytes: Vec<u8>,
-    /// Where each object's line is, by what it is about.
-    lines: HashMap<u64, Range<usize>>,
+    /// Each object, by what it is about.
+    lines: HashMap<u64, Saved>,
     /// Up to where each request's changes are in it; empty where it must list again.
     pub(in crate::source::kubernetes) versions: BTreeMap<Want, String>,
     /// How long ago it was true.
@@ -24,23 +24,31 @@ pub(in crate::source::kubernetes) struct Restored {
     pub(super) good: u64,
 }
 
+/// Where an object is in the file.
+#[derive(Debug)]
+struct Saved {
+    want: Want,
+    object: Range<usize>,
+    /// Bytes of the whole line.
+    line: u32,
+}
+
 impl Restored {
-    /// All objects, each once.
-    pub(in crate::source::kubernetes) fn objects(&self) -> impl Iterator<Item = (Want, Value)> {
-        self.lines
-            .values()
-            .filter_map(|line| match Line::read(&self.bytes[line.clone()]) {
-                Some(Line::Object(about)) => Some((about.is?, serde_json::from_str(about.object?.get()).ok()?)),
-                _ => None,
-            })
+    /// Objects of the requests that are wanted, each once, read.
+    pub(in crate::source::kubernetes) fn objects(
+        &self,
+        wanted: impl Fn(Want) -> bool,
+    ) -> impl Iterator<Item = (Want, Decoded)> {
+        let saved = self.lines.values().filter(move |saved| wanted(saved.want));
+        saved.filter_map(|saved| {
+            let text = str::from_utf8(&self.bytes[saved.object.clone()]).ok()?;
+            Some((saved.want, decode_text(saved.want.kind(), text)))
+        })
     }
 
     /// Bytes of each object's line, by what it is about.
     pub(super) fn live(&self) -> HashMap<u64, u32> {
-        self.lines
-            .iter()
-            .map(|(which, line)| (*which, line.len() as u32))
-            .collect()
+        self.lines.iter().map(|(which, saved)| (*which, saved.line)).collect()
     }
 }
 
@@ -85,7 +93,15 @@ fn batches(bytes: &[u8], begin: usize) -> Result<Restored, (&'static str, usize)
             .map(|length| at + length + 1);
         match end.and_then(|end| Some((Line::read(&bytes[at..end])?, end))) {
             Some((Line::Object(about), end)) => {
-                batch.push((about.which(), about.is.is_some(), at..end));
+                let saved = about.is.zip(about.object).map(|(want, object)| {
+                    let from = object.get().as_ptr().addr() - bytes.as_ptr().addr();
+                    Saved {
+                        want,
+                        object: from..from + object.get().len(),
+                        line: (end - at) as u32,
+                    }
+                });
+                batch.push((about.which(), saved));
                 at = end;
             }
             Some((Line::End(last), end)) => {
@@ -94,11 +110,10 @@ fn batches(bytes: &[u8], begin: usize) -> Result<Restored, (&'static str, usize)
                 if End::new(hasher, last.until.clone(), last.at) != last {
                     return Err(("a checksum is wrong", at));
                 }
-                for (which, is, line) in batch.drain(..) {
-                    if is {
-                        restored.lines.insert(which, line);
-                    } else {
-                        restored.lines.remove(&which);
+                for (which, saved) in batch.drain(..) {
+                    match saved {
+                        Some(saved) => _ = restored.lines.insert(which, saved),
+                        None => _ = restored.lines.remove(&which),
                     }
                 }
                 let then = UNIX_EPOCH + Duration::from_secs(last.at);

@@ -17,6 +17,7 @@ pub(super) use writer::{Writer, start};
 use super::wants::Want;
 use crate::model::Name;
 use serde_json::Value;
+use std::path::PathBuf;
 
 /// What is saved.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub(super) enum Op {
     List { want: Want },
     /// Nobody asks any more.
     Unwanted { want: Want },
+    /// From now on the file has this name.
+    Move { path: PathBuf },
 }
 
 /// Whose state it is. Of another one nothing is used.

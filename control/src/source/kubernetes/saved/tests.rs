@@ -1,5 +1,6 @@
 use super::journal::Journal;
 use super::*;
+use crate::model::Object;
 use proptest::prelude::*;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -35,12 +36,12 @@ fn header() -> Header {
 type State = (BTreeMap<String, u64>, Option<String>);
 
 fn state(restored: &Restored) -> State {
-    let objects = restored.objects().map(|(want, object)| {
+    let objects = restored.objects(|_| true).map(|(want, object)| {
         assert_eq!(want, Want::Services);
-        (
-            object["metadata"]["name"].as_str().unwrap().to_owned(),
-            object["spec"]["ports"][0]["port"].as_u64().unwrap(),
-        )
+        let Some(Object::Service(service)) = object.object else {
+            panic!("{object:?}")
+        };
+        (service.name.clone(), u64::from(service.ports[0].port))
     });
     (objects.collect(), restored.versions.get(&Want::Services).cloned())
 }
@@ -70,7 +71,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn service(name: u8, port: u16) -> Value {
     let long = "x".repeat(usize::from(port % 50));
-    json!({"metadata": {"name": format!("s{name}"), "namespace": "d", "annotations": {"other.example/long": long}}, "spec": {"ports": [{"port": port}]}})
+    json!({"metadata": {"name": format!("s{name}"), "namespace": "d", "annotations": {"other.example/long": long}}, "spec": {"clusterIPs": ["10.96.0.9"], "ports": [{"port": port}]}})
 }
 
 /// Does these things; gives the file and the state after each batch, with where that ended.

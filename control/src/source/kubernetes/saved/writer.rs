@@ -47,6 +47,15 @@ fn write(mut journal: Journal, ops: &Receiver<Op>) {
     loop {
         let op = ops.recv_timeout(due.saturating_duration_since(Instant::now()));
         let ends = match op {
+            Ok(Op::Move { path }) => {
+                if let Err(err) = journal.move_to(&path) {
+                    tracing::warn!(
+                        "what is known of the cluster cannot be saved as {}: {err}",
+                        path.display()
+                    );
+                }
+                false
+            }
             Ok(op) => {
                 journal.take(op);
                 false

@@ -1,54 +1,21 @@
-//! Decides which pod is at which port and whose an address is, as policies see it. It never lets a pod out of its policies because
-//! its object is not there: the last known one counts while the pod is attached, and without any the pod is isolated.
+//! The obvious way to what [`super::Pods`] finds out: each time all pods are looked at.
 
-use super::inputs::AttachedPod;
-use super::result::Report;
+use super::view::{at_port, full_name, name_of};
+use super::{Attachment, Local};
+use crate::compile::result::Report;
 use crate::model::{Name, Store};
 use sluice_policy::Pod;
-use sluice_wire::{Addr, PortSlot, Scope};
+use sluice_wire::{Addr, Scope};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-/// An attached pod, as far as policies depend on it.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Attachment {
-    slot: PortSlot,
-    scope: Scope,
-    addrs: Vec<Addr>,
-    name: String,
-}
-
-/// Attached pods, by slot.
-pub(super) fn attachments(pods: &[AttachedPod]) -> Vec<Attachment> {
-    let mut all: Vec<Attachment> = pods
-        .iter()
-        .map(|pod| Attachment {
-            slot: pod.slot,
-            scope: pod.scope,
-            addrs: pod.addrs.clone(),
-            name: pod.pod.clone(),
-        })
-        .collect();
-    all.sort_by_key(|attachment| attachment.slot);
-    all
-}
-
-/// A pod and the port it is attached to.
-#[derive(Debug)]
-pub(super) struct Local {
-    pub(super) slot: PortSlot,
-    pub(super) pod: Arc<Pod>,
-    /// Its object is there, or was while it was attached.
-    pub(super) known: bool,
-}
-
 /// Who was at each port when it was last known, by the port's incarnation.
 #[derive(Debug, Default)]
-pub(super) struct Pods {
+pub(super) struct Twin {
     last: BTreeMap<Scope, Arc<Pod>>,
 }
 
-impl Pods {
+impl Twin {
     /// All pods with the addresses that are theirs, and those at this node's ports. What is attached here is the authority on the
     /// addresses of this node's pods.
     pub(super) fn survey(
@@ -134,10 +101,6 @@ impl Pods {
     }
 }
 
-fn name_of(pod: &Pod) -> Name {
-    (pod.namespace.clone(), pod.name.clone())
-}
-
 fn key(pod: &Pod) -> (&str, &str) {
     (&pod.namespace, &pod.name)
 }
@@ -146,21 +109,9 @@ fn borrowed(name: &Name) -> (&str, &str) {
     (&name.0, &name.1)
 }
 
-fn full_name(name: &Name) -> String {
-    format!("{}/{}", name.0, name.1)
-}
-
 fn split(name: &str) -> Name {
     let (namespace, name) = name.split_once('/').unwrap_or(("default", name));
     (namespace.to_owned(), name.to_owned())
-}
-
-fn at_port(pod: &Pod, addrs: &[Addr]) -> Pod {
-    Pod {
-        addrs: addrs.to_vec(),
-        host_network: false,
-        ..pod.clone()
-    }
 }
 
 /// A pod that is at no port here, without addresses that are another's at one.
