@@ -77,9 +77,9 @@ impl Ours {
         self.front().counters().requests(verb, plural)
     }
 
-    /// Requests for lists of all kinds.
-    pub(super) fn lists(&self) -> u64 {
-        self.requests("list", "")
+    /// Requests for all objects of a kind, or of any kind, as a list or as a stream that begins with all.
+    pub(super) fn lists(&self, plural: &str) -> u64 {
+        self.front().lists(plural)
     }
 
     /// Whether some policy, whoever's, names pods.

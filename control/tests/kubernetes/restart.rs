@@ -30,16 +30,16 @@ fn a_restart_serves_what_was_saved_at_once_and_goes_on_without_a_list() {
         follower.until("the saved state", |f| f.store.synced());
         assert_eq!(follower.objects, before);
         assert!(follower.source.saved_age().is_some() && follower.source.missing().is_empty());
-        let asked = ours.lists();
+        let asked = ours.lists("");
         ours.open();
         let changes = follower.changes;
         follower.catch_up(&ours);
         assert_eq!(follower.changes - changes, 3, "nothing was said again");
         follower.until("all is confirmed", |f| f.source.saved_age().is_none());
         assert!(
-            ours.lists() == asked || ours.0.forgets(),
+            ours.lists("") == asked || ours.0.forgets(),
             "{} lists",
-            ours.lists() - asked
+            ours.lists("") - asked
         );
     }
 }
@@ -54,9 +54,11 @@ fn a_saved_version_that_is_forgotten_is_listed_again() {
     ours.delete("services", "web");
     ours.apply(service("db", 5432));
     ours.0.forget().unwrap();
+    let lists = ours.lists("services");
     let mut follower = saving(&ours, &state);
     follower.until("the saved state", |f| f.store.synced());
     follower.catch_up(&ours);
+    assert!(ours.lists("services") > lists);
     drop(follower);
     ours.shut();
     let mut follower = saving(&ours, &state);

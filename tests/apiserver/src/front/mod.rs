@@ -116,6 +116,12 @@ impl Front {
         &self.passing.counters
     }
 
+    /// Requests for all objects of a resource, as a list or as a stream that begins with all; all resources if it is empty.
+    pub fn lists(&self, plural: &str) -> u64 {
+        let counters = self.counters();
+        counters.requests("list", plural) + counters.requests(pass::STREAMED_LIST, plural)
+    }
+
     /// What asks the server, without any of this in between.
     pub(crate) fn server(&self) -> &Client {
         &self.passing.server

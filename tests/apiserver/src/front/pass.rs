@@ -35,6 +35,8 @@ const NOT_PASSED_ON: [HeaderName; 6] = [
     ACCEPT_ENCODING,
 ];
 const NOT_PASSED_BACK: [HeaderName; 2] = [CONNECTION, TRANSFER_ENCODING];
+/// As what a watch that asks for all that is there is counted besides.
+pub(super) const STREAMED_LIST: &str = "streamed-list";
 /// Longest line, as it is in etcd and somewhat more.
 const LONGEST: usize = 16 << 20;
 
@@ -74,6 +76,9 @@ impl Passing {
         let named = parts.map_or_else(|| head.uri.path().to_owned(), |parts| parts.named());
         let verb = verb.unwrap_or("get");
         self.counters.request(verb, &named);
+        if verb == "watch" && asked.get("sendInitialEvents").is_some_and(|value| value == "true") {
+            self.counters.request(STREAMED_LIST, &named);
+        }
         if verb != "watch" {
             self.faults.stalled(&named, verb).await;
         }
