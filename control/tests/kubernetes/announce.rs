@@ -1,3 +1,5 @@
+//! What the own Node says, on a server that others write to as well.
+
 use super::cluster::{Follower, Ours, server};
 use super::objects::{NODE, node};
 use serde_json::{Value, json};

@@ -1,3 +1,5 @@
+//! Connections that break, stall or are silent, and servers that are away or forget.
+
 use super::cluster::{Follower, server};
 use super::objects::{service, slice};
 use sluice_apiserver::{Fault, Rule, site};

@@ -1,3 +1,5 @@
+//! Every fault of answers and streams, alone.
+
 use super::cluster::{Follower, Ours, server};
 use super::objects::{NODE, OTHER, pod, pods_of_app, policy, service};
 use sluice_apiserver::{Fault, Rule, site};

@@ -1,3 +1,5 @@
+//! What is there and what changes, while all is well.
+
 use super::cluster::{Follower, server};
 use super::objects::{NODE, OTHER, labelled, node, service, slice};
 use serde_json::json;

@@ -1,3 +1,5 @@
+//! Which pods are known, and when.
+
 use super::cluster::{Follower, Ours, server, truth};
 use super::objects::{NODE, OTHER, pod, pods_of_app, policy};
 use serde_json::json;

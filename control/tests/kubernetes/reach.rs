@@ -1,3 +1,5 @@
+//! Where a server is found, and which one is believed.
+
 use super::cluster::{Folder, Follower, Ours, cluster, server, standard};
 use super::objects::{NODE, service};
 use nix::sched::{CloneFlags, unshare};

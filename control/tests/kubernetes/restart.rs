@@ -1,3 +1,5 @@
+//! What outlives an agent, and what of it is used.
+
 use super::cluster::{Folder, Follower, Ours, server, truth};
 use super::objects::{NODE, pods_of_app, policy, service, slice};
 use sluice_apiserver::site;

@@ -1,3 +1,5 @@
+//! What is forbidden, and what that holds up.
+
 use super::cluster::{Follower, server};
 use super::objects::{pods_of_app, policy};
 use sluice_apiserver::site;

@@ -1,3 +1,5 @@
+//! Objects with mistakes, which only the stand-in takes.
+
 use super::cluster::{Folder, Follower, server};
 use super::objects::{pods_of_app, policy, service};
 use super::restart::saving;

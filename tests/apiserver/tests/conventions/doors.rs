@@ -1,3 +1,5 @@
+//! The door in front of a server: what it leaves alone, and what it spoils.
+
 use super::client::{Stream, get};
 use super::objects::{Place, version};
 use serde_json::json;

@@ -1,3 +1,5 @@
+//! What holds objects that are to go: kubelets, finalizers, preconditions, namespaces.
+
 use super::client::{Stream, patch, post, send};
 use super::objects::{Place, map, pod, version};
 use serde_json::json;

@@ -1,3 +1,5 @@
+//! Lists in pages.
+
 use super::client::get;
 use super::objects::Place;
 use serde_json::{Value, json};

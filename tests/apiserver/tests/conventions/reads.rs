@@ -1,3 +1,5 @@
+//! Lists and single objects: kinds, versions, shapes.
+
 use super::client::{get, send};
 use super::objects::{Place, number, version};
 use serde_json::json;

@@ -1,3 +1,5 @@
+//! What is refused, and in which words.
+
 use super::client::{Answer, get, patch, post, send};
 use super::objects::{Place, map, pod};
 use serde_json::{Value, json};

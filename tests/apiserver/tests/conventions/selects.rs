@@ -1,3 +1,5 @@
+//! Selectors of fields and labels.
+
 use super::client::get;
 use super::objects::{Place, pod};
 use serde_json::{Value, json};

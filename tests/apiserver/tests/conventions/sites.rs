@@ -1,3 +1,5 @@
+//! What is made for tests on a server that others use, and that it is removed.
+
 use super::objects::{Place, map, pod};
 use serde_json::{Value, json};
 use sluice_apiserver::site::FOLLOWED;

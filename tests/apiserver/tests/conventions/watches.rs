@@ -1,3 +1,5 @@
+//! Streams of changes: where they begin, what they say, how they end.
+
 use super::client::{Stream, get, patch};
 use super::objects::{Place, map, number, version};
 use serde_json::{Value, json};

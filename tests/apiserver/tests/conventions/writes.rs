@@ -1,3 +1,5 @@
+//! What a server makes of objects that are created, replaced and patched.
+
 use super::client::{get, patch, post, send};
 use super::objects::{Place, map, pod, version};
 use serde_json::{Value, json};
