@@ -6,7 +6,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test build prepare format lint tests rules unit-test lab-test test-fault test-cluster test-floor neighbours soak outage bench bench-full instructions ab compare fuzz miri vm-test programs deny
+.PHONY: help demo test build prepare format lint tests rules unit-test lab-test test-fault test-cluster test-kube test-floor neighbours soak outage bench bench-full instructions ab compare fuzz miri vm-test programs deny
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,12 @@ test-fault: programs ## Only lab tests, while every device loses, damages and de
 NOT_FROM_A_CLUSTER := $(shell sed -n 's/^[a-z]/--skip &/p' tests/lab/not-from-a-cluster.txt)
 test-cluster: programs ## Only lab tests, with agents that have their objects from an API server (tests/apiserver) instead of manifests
 	SLUICE_LAB_SOURCE=kubernetes $(CARGO) test --locked --no-fail-fast -p sluice-lab --test e2e -- --exact $(NOT_FROM_A_CLUSTER)
+
+# From the command line only, so that nobody's cluster is meant by accident. One test after the other: policies of one are everybody's.
+ONLY_THE_STAND_IN := $(shell sed -n 's/^[a-z]/--skip &/p' control/tests/kubernetes/only-the-stand-in.txt)
+test-kube: ## Only what follows an API server, against the real one that KUBECONFIG=FILE names (1.32 or later, as administrator); it makes namespaces and nodes of its own and removes them
+	@test "$(origin KUBECONFIG)" = "command line" -a -r "$(KUBECONFIG)" || { echo "make test-kube KUBECONFIG=FILE: FILE is to be the kubeconfig of an administrator" >&2; exit 1; }
+	SLUICE_TEST_KUBECONFIG=$(abspath $(KUBECONFIG)) $(if $(filter-out 0 no false,$(FORGETS)),SLUICE_TEST_FORGETS=1) $(CARGO) test --locked --no-fail-fast -p sluice-control -p sluice-apiserver --test kubernetes --test conventions -- --test-threads 1 --exact $(ONLY_THE_STAND_IN)
 
 # Pods of jumbo frames need what the floor does not have; what they get there has a test of its own.
 FLOOR_SKIPS := jumbo::pods_use jumbo::jumbo_frames jumbo::an_uplink_whose_mtu
