@@ -32,6 +32,9 @@ pub struct Identities {
     namespaces: Vec<Arc<Namespace>>,
 }
 
+/// Namespace and name of a pod, and what it is now; `None` when it is gone.
+pub type PodChange<'n> = ((&'n str, &'n str), Option<Arc<Pod>>);
+
 /// How an identity is used.
 #[derive(Clone, Copy, Debug, Default)]
 struct Use {
@@ -87,7 +90,7 @@ impl Identities {
 
     /// Makes these the identities of a model that differs in these pods alone: by namespace and name, sorted, each once, with what it is now.
     /// Every namespace of theirs was in the model before. Returns the addresses that have another identity now, or none any more.
-    pub fn change(&mut self, pods: &[((&str, &str), Option<Arc<Pod>>)]) -> Vec<Addr> {
+    pub fn change(&mut self, pods: &[PodChange<'_>]) -> Vec<Addr> {
         self.update += 1;
         let mut lost = HashMap::new();
         for (who, _) in pods {
@@ -178,7 +181,7 @@ impl Identities {
         let addrs = claim_addresses(all);
         let both = self.addrs.keys().chain(addrs.keys());
         let moved: HashSet<Addr> = both
-            .filter(|addr| self.addrs.get(*addr) != addrs.get(*addr))
+            .filter(|addr| self.addrs.get(addr) != addrs.get(addr))
             .copied()
             .collect();
         if !moved.is_empty() {
