@@ -3,6 +3,7 @@
 use super::dataplane::{Dataplane, Keeper};
 use super::draining::Draining;
 use super::followed::Followed;
+use super::own_server::OwnServer;
 use super::problems::Problems;
 use super::rates::{self, Rates};
 use super::slow::SlowPods;
@@ -76,6 +77,7 @@ pub(super) struct Control {
     pub(super) silence: Silence,
     pub(super) rates: Rates,
     pub(super) slow: SlowPods,
+    pub(super) own_server: OwnServer,
     pub(super) draining: Draining,
     pub(super) tallies: Tallies,
     pub(super) reports: Vec<Report>,
@@ -135,6 +137,7 @@ impl Control {
             silence: Silence::default(),
             rates: Rates::default(),
             slow: SlowPods::default(),
+            own_server: OwnServer::default(),
             draining: Draining::default(),
             tallies: Tallies::default(),
             reports: Vec::new(),
@@ -271,6 +274,7 @@ impl Control {
         self.rates
             .sample(Instant::now(), workers, &counters, self.settings.uplink_port.slot.0);
         self.look_for_slow_pods();
+        self.look_at_servers();
         self.publisher.collect();
         let recheck = seconds.is_multiple_of(HOST_EVERY);
         if recheck {

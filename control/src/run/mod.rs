@@ -19,6 +19,7 @@ mod draining;
 mod drops;
 mod empty;
 mod followed;
+mod own_server;
 mod pods;
 mod problems;
 mod rates;

@@ -115,6 +115,7 @@ impl Control {
             text: text.clone(),
         }));
         out.extend(self.slow.warnings());
+        out.extend(self.own_server.warning());
         out.extend(self.settings.testing.notices.iter().map(|text| Warning {
             severity: "warning".to_owned(),
             object: "testing".to_owned(),

@@ -10,7 +10,7 @@ mod scan;
 mod yaml;
 
 pub use claims::Claims;
-pub use kubernetes::{Announcement, Cluster, Kubernetes};
+pub use kubernetes::{Announcement, Cluster, Kubernetes, Servers};
 pub use manifests::{Limits, Manifests};
 pub use reading::{Found, Ignored, Reading, read_text};
 pub use yaml::{Node, Place, VALUE, YamlError, YamlLimits, documents};
@@ -80,6 +80,14 @@ impl Source {
         match self {
             Self::Manifests(manifests) => manifests.dir().display().to_string(),
             Self::Kubernetes(kubernetes) => kubernetes.server(),
+        }
+    }
+
+    /// The addresses that are asked, where any are.
+    pub fn servers(&self) -> Servers {
+        match self {
+            Self::Manifests(_) => Servers::default(),
+            Self::Kubernetes(kubernetes) => kubernetes.servers(),
         }
     }
 

@@ -3,6 +3,7 @@
 mod cluster;
 mod faults;
 mod follow;
+mod learned;
 mod objects;
 mod reach;
 mod restart;

@@ -1,6 +1,7 @@
 use super::cluster::{Folder, Follower, cluster, server, server_at};
 use nix::sched::{CloneFlags, unshare};
-use serde_json::json;
+use serde_json::{Value, json};
+use sluice_apiserver::Server;
 use sluice_control::source::{Cluster, Kubernetes};
 use std::io::{Read, copy};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -9,13 +10,13 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 /// An address that leads to another one, until it does not any more.
-struct Detour {
-    address: SocketAddr,
+pub(super) struct Detour {
+    pub(super) address: SocketAddr,
     open: Arc<Mutex<Option<Vec<TcpStream>>>>,
 }
 
 impl Detour {
-    fn to(target: SocketAddr) -> Self {
+    pub(super) fn to(target: SocketAddr) -> Self {
         let listener = TcpListener::bind((target.ip(), 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let open = Arc::new(Mutex::new(Some(Vec::new())));
@@ -37,7 +38,7 @@ impl Detour {
         Self { address, open }
     }
 
-    fn close(&self) {
+    pub(super) fn close(&self) {
         for stream in self.open.lock().unwrap().take().into_iter().flatten() {
             let _ = stream.shutdown(std::net::Shutdown::Both);
         }
@@ -58,7 +59,7 @@ fn servers_are_tried_in_turn() {
 }
 
 /// Runs in a network namespace of its own, which has this address.
-fn with_address(address: &'static str, body: fn(IpAddr)) {
+pub(super) fn with_address(address: &'static str, body: fn(IpAddr)) {
     let run = move || {
         unshare(CloneFlags::CLONE_NEWNET).unwrap();
         for args in [
@@ -78,15 +79,21 @@ fn the_addresses_of_the_api_servers_own_service_are_tried_next() {
     with_address("192.0.2.77", learned);
 }
 
+/// What the API server says of itself.
+pub(super) fn own_slice(server: &Server) -> Value {
+    let at = server.address();
+    json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {"name": "kubernetes", "namespace": "default", "labels": {"kubernetes.io/service-name": "kubernetes"}},
+        "endpoints": [{"addresses": [at.ip()], "conditions": {"ready": true}}],
+        "ports": [{"name": "https", "port": at.port(), "protocol": "TCP"}],
+    })
+}
+
 fn learned(address: IpAddr) {
     let server = server_at(address);
     let detour = Detour::to(server.address());
-    let slice = json!({
-        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-        "metadata": {"name": "kubernetes", "namespace": "default", "labels": {"kubernetes.io/service-name": "kubernetes"}},
-        "endpoints": [{"addresses": [address], "conditions": {"ready": true}}],
-        "ports": [{"name": "https", "port": server.address().port(), "protocol": "TCP"}],
-    });
+    let slice = own_slice(&server);
     let servers = vec![format!("https://{}", detour.address)];
     let mut follower = Follower::with(&server, |cluster: &mut Cluster| cluster.servers = servers);
     follower.catch_up(&server);

@@ -20,15 +20,17 @@ mod tests;
 mod wants;
 
 use super::Event;
-use crate::model::Kind;
+use crate::model::{Kind, Object};
 use crate::objects::decode;
 pub use announce::Announcement;
 use follow::Follow;
 use known::Known;
 use reach::Reach;
+pub use reach::Servers;
 use saved::{Header, Op, Restored};
 use shared::{Closed, Shared, names_pods};
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -163,6 +165,11 @@ impl Kubernetes {
         self.shared.missing()
     }
 
+    /// All addresses that are asked in turn.
+    pub fn servers(&self) -> Servers {
+        self.shared.reach.servers()
+    }
+
     /// The address that is asked now.
     pub fn server(&self) -> String {
         self.shared.reach.way().url
@@ -191,6 +198,8 @@ fn remembered(cluster: &Cluster, reach: &Reach) -> (Option<Restored>, Option<Sen
         tracing::warn!("the saved state is damaged and nothing of it is used; all is asked for anew: {text}");
         None
     });
+    // Also of a state that is not complete: they are of this cluster, and may be all that leads to it.
+    reach.learn(&restored.as_ref().map(saved_servers).unwrap_or_default());
     let restored = restored.filter(is_complete);
     match saved::start(path, &header, restored.as_ref()) {
         Ok((saver, writer)) => (restored, Some(saver), Some(writer)),
@@ -199,6 +208,15 @@ fn remembered(cluster: &Cluster, reach: &Reach) -> (Option<Restored>, Option<Sen
             (restored, None, None)
         }
     }
+}
+
+/// The addresses of API servers that an earlier agent knew.
+fn saved_servers(restored: &Restored) -> Vec<SocketAddr> {
+    let slices = restored.objects().filter(|(want, _)| *want == Want::EndpointSlices);
+    let slices: Vec<Object> = slices
+        .filter_map(|(_, object)| decode(Kind::EndpointSlice, object).object)
+        .collect();
+    shared::api_servers(slices.iter())
 }
 
 /// Whether a state says all that is needed, as one that was saved during the first lists does not.

@@ -84,7 +84,9 @@ impl Shared {
         }
         match want {
             Want::NetworkPolicies => self.need_others(known.served().any(names_pods)),
-            Want::EndpointSlices if events.iter().any(is_of_the_api_server) => self.reach.learn(&api_servers(known)),
+            Want::EndpointSlices if events.iter().any(is_of_the_api_server) => {
+                self.reach.learn(&api_servers(known.served()));
+            }
             _ => {}
         }
         for event in events {
@@ -247,8 +249,9 @@ fn is_of_the_api_server(event: &Event) -> bool {
     }
 }
 
-fn api_servers(known: &Known) -> Vec<SocketAddr> {
-    let mut all: Vec<SocketAddr> = known.served().filter_map(addresses).flatten().collect();
+/// The end points of that Service.
+pub(super) fn api_servers<'o>(objects: impl Iterator<Item = &'o Object>) -> Vec<SocketAddr> {
+    let mut all: Vec<SocketAddr> = objects.filter_map(addresses).flatten().collect();
     all.sort();
     all.dedup();
     all
