@@ -55,7 +55,18 @@ pub(super) fn survey<'a>(
     }
     let own_name = own.name.as_str();
     check_vni(own, settings, reports);
-    for public in [own.vtep.public_v4, own.vtep.public_v6].into_iter().flatten() {
+    let announced = [
+        (own.vtep.public_v4, &own.overwrite_v4),
+        (own.vtep.public_v6, &own.overwrite_v6),
+    ];
+    for (public, overwrite) in announced {
+        if let Some(Err(text)) = overwrite {
+            reports.push(Report::warning(&object, text));
+        }
+        // What is overwritten belongs to whatever translates this node's addresses.
+        let Some(public) = public.filter(|_| !matches!(overwrite, Some(Ok(_)))) else {
+            continue;
+        };
         if !underlay.addresses.iter().any(|(_, addr)| *addr == public) {
             let text = format!(
                 "the public address {public} of its annotations is on no interface here; others will not reach it"

@@ -124,6 +124,11 @@ pub struct NodeRecord {
     pub internal_ips: Vec<Addr>,
     /// Tunnel end point as flannel's annotations give it.
     pub vtep: Vtep,
+    /// What flannel's annotations want the node to announce as its outer IPv4 address instead of its own, as behind a NAT; or what is wrong
+    /// with that.
+    pub overwrite_v4: Option<Result<Addr, String>>,
+    /// The same of IPv6.
+    pub overwrite_v6: Option<Result<Addr, String>>,
     /// The condition NetworkUnavailable; `None` where the Node has none.
     pub network_unavailable: Option<bool>,
     /// It is being deleted, or its autoscaler is about to remove it: load balancers should go elsewhere.

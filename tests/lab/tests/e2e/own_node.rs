@@ -43,3 +43,36 @@ fn an_agent_that_would_serve_its_own_api_server_says_what_to_do_and_waits() {
         assert!(!warned(lab).contains("kubernetes.servers"), "{}", warned(lab));
     });
 }
+
+#[test]
+fn an_address_that_overwrites_is_announced_and_nonsense_is_not() {
+    const FLANNEL: &str = "flannel.alpha.coreos.com/";
+    in_lab_of_an_api_server(&two_nodes(), |lab, api| {
+        let note = |key: &str| {
+            let nodes = api.server().objects("nodes");
+            let node = nodes.iter().find(|node| node["metadata"]["name"] == "node-a").unwrap();
+            node["metadata"]["annotations"][format!("{FLANNEL}{key}")].clone()
+        };
+        let overwrite = |value: &str| {
+            let nodes = api.server().objects("nodes");
+            let node = nodes.iter().find(|node| node["metadata"]["name"] == "node-a").unwrap();
+            let mut node = (**node).clone();
+            node["metadata"]["annotations"][format!("{FLANNEL}public-ip-overwrite")] = json!(value);
+            api.server().apply(node).unwrap();
+        };
+        lab.wait("the own address", PATIENCE, || note("public-ip") == NODE_A[0])
+            .unwrap();
+        overwrite("198.51.100.77");
+        lab.wait("the other one", PATIENCE, || note("public-ip") == "198.51.100.77")
+            .unwrap();
+        assert_eq!(note("public-ipv6"), NODE_A[1]);
+        assert!(!warned(lab).contains("198.51.100.77"), "{}", warned(lab));
+        overwrite("224.0.0.1");
+        lab.wait("the own address again", PATIENCE, || note("public-ip") == NODE_A[0])
+            .unwrap();
+        lab.wait("a word about it", PATIENCE, || {
+            warned(lab).contains("public-ip-overwrite is ignored")
+        })
+        .unwrap();
+    });
+}
