@@ -2,7 +2,7 @@
 //! claims, and never takes a range with which this node would cut itself off.
 
 use super::inputs::{Settings, Underlay};
-use super::result::Report;
+use super::result::{Reason, Report};
 use super::taken::{Taken, describe};
 use crate::model::{NodeRecord, Store};
 use sluice_snapshot::Prefix;
@@ -51,7 +51,7 @@ pub(super) fn survey<'a>(
     };
     if own.prefixes.is_empty() {
         let text = "this node has no pod range; nothing is served until spec.podCIDRs of its Node object has one";
-        return Err(Report::warning(object, text));
+        return Err(Report::warning(object, text).because(Reason::NoPodCidr));
     }
     let own_name = own.name.as_str();
     check_vni(own, settings, reports);
@@ -90,7 +90,7 @@ pub(super) fn survey<'a>(
     if own_prefixes.is_empty() {
         let text =
             "none of its pod ranges can be used; nothing is served until spec.podCIDRs of its Node object has one";
-        return Err(Report::warning(object, text));
+        return Err(Report::warning(object, text).because(Reason::NoPodCidr));
     }
     let mut owners = Owners::default();
     for (_, addr) in &underlay.addresses {

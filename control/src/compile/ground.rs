@@ -2,7 +2,7 @@
 
 use super::fib::Fib;
 use super::inputs::{AttachedPod, HostPort, Inputs, Settings, Underlay, UplinkPort};
-use super::result::Report;
+use super::result::{Reason, Report};
 use super::{cluster, forwarding, ports};
 use crate::model::Store;
 use sluice_snapshot::{Forwarding, Node, PortTable, Prefix};
@@ -53,10 +53,14 @@ impl Ground {
         let fib = Fib::new(inputs.underlay);
         let uplink = &inputs.underlay.uplink;
         if !uplink.up {
-            reports.push(Report::warning(
-                format!("uplink {}", uplink.name),
-                "it is down or has no carrier; other nodes cannot be reached",
-            ));
+            let (text, reason) = match uplink.ifindex {
+                0 => ("it is not there; other nodes cannot be reached", Reason::UplinkMissing),
+                _ => (
+                    "it is down or has no carrier; other nodes cannot be reached",
+                    Reason::UplinkDown,
+                ),
+            };
+            reports.push(Report::warning(format!("uplink {}", uplink.name), text).because(reason));
         }
         let node = ports::node(inputs, &cluster, &fib);
         let same = before.map(|before| &before.node).filter(|before| ***before == node);
@@ -87,6 +91,7 @@ impl Ground {
     /// Whether making it again would give the same.
     pub(super) fn still_holds(&self, store: &Store, inputs: &Inputs<'_>) -> bool {
         self.nodes == store.revisions().nodes
+            && self.service_cidrs == store.revisions().service_cidrs
             && self.settings == *inputs.settings
             && self.pods == inputs.pods
             && self.host == *inputs.host

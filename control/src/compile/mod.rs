@@ -19,7 +19,7 @@ mod taken;
 
 pub(crate) use forwarding::vtep_mac;
 pub use inputs::{AttachedPod, FibRoute, HostPort, Inputs, Neighbour, Settings, Underlay, Uplink, UplinkPort};
-pub use result::{Compiled, Report, Severity, SlotKeeper, Steering};
+pub use result::{Compiled, Reason, Report, Severity, SlotKeeper, Steering};
 
 use crate::model::Store;
 use ground::Ground;

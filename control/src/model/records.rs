@@ -163,6 +163,8 @@ pub struct PodRecord {
     pub node: Option<String>,
     /// `creationTimestamp`, RFC 3339 in UTC, so that text order is age.
     pub created: Option<String>,
+    /// Its uid, of an API server.
+    pub uid: Option<Box<str>>,
 }
 
 /// A service that has addresses to be reached by.

@@ -97,14 +97,21 @@ pub(crate) fn trimmed(kind: Kind, value: &Value) -> Option<Value> {
         drop_nulls(&mut less, false);
         Some(less)
     }
-    match kind {
+    let mut less = match kind {
         Kind::Node => again::<node::Node>(value),
         Kind::Namespace => again::<pod::Namespace>(value),
         Kind::Pod => again::<pod::Pod>(value),
         Kind::Service => again::<service::Service>(value),
         Kind::EndpointSlice => again::<slice::Slice>(value),
         Kind::NetworkPolicy => again::<policy::NetworkPolicy>(value),
+    };
+    // Only of pods is it used.
+    if let Some(meta) = less.as_mut().and_then(|less| less["metadata"].as_object_mut())
+        && kind != Kind::Pod
+    {
+        meta.remove("uid");
     }
+    less
 }
 
 fn read<T: DeserializeOwned>(

@@ -19,6 +19,8 @@ mod draining;
 mod drops;
 mod empty;
 mod followed;
+mod lasting;
+mod notices;
 mod own_server;
 mod pods;
 mod problems;

@@ -3,6 +3,7 @@
 
 use super::control::Control;
 use crate::api::Warning;
+use crate::compile::Reason;
 use crate::model::ServiceRecord;
 use crate::source::Servers;
 use http::Uri;
@@ -25,6 +26,7 @@ impl OwnServer {
             severity: "warning".to_owned(),
             object: "API server".to_owned(),
             text: text.clone(),
+            reason: Some(Reason::ApiServerIsOwnService.name().to_owned()),
         })
     }
 }
@@ -71,10 +73,7 @@ fn served_here<'s>(
     let by_range = || {
         chosen.iter().find_map(|(url, addr)| {
             let range = ranges.iter().find(|range| range.contains(*addr))?;
-            Some((
-                *url,
-                format!("an address of the service range {range} (services.cidrs)"),
-            ))
+            Some((*url, format!("an address of the service range {range} (services.cidrs)")))
         })
     };
     let (url, what) = by_service.or_else(by_range)?;

@@ -4,6 +4,7 @@ mod claims;
 mod faulty;
 mod kubernetes;
 mod manifests;
+mod notice;
 mod reading;
 mod scalar;
 mod scan;
@@ -12,6 +13,7 @@ mod yaml;
 pub use claims::Claims;
 pub use kubernetes::{Announcement, Cluster, Kubernetes, Servers};
 pub use manifests::{Limits, Manifests};
+pub use notice::{Notice, Regarding};
 pub use reading::{Found, Ignored, Reading, read_text};
 pub use yaml::{Node, Place, VALUE, YamlError, YamlLimits, documents};
 
@@ -111,6 +113,21 @@ impl Source {
     pub fn announce(&self, announcement: Option<Announcement>) {
         if let Self::Kubernetes(kubernetes) = self {
             kubernetes.announce(announcement);
+        }
+    }
+
+    /// Tells the cluster's users, if there is a way to. Never waits: what comes faster than it can be said is dropped and counted.
+    pub fn notify(&self, notice: Notice) {
+        if let Self::Kubernetes(kubernetes) = self {
+            kubernetes.notify(notice);
+        }
+    }
+
+    /// How many notices were said, and how many dropped.
+    pub fn notices(&self) -> (u64, u64) {
+        match self {
+            Self::Manifests(_) => (0, 0),
+            Self::Kubernetes(kubernetes) => kubernetes.notices(),
         }
     }
 

@@ -5,6 +5,7 @@ pub mod auth;
 pub mod control;
 pub mod counters;
 mod discovery;
+mod events;
 pub mod faults;
 pub mod lines;
 mod list;

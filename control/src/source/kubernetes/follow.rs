@@ -255,7 +255,10 @@ impl Follow {
             Failure::NotServed => {
                 format!("{url} does not serve them; is this the API server of a cluster from 1.32 on? {stays}")
             }
-            Failure::NotUnderstood(text) | Failure::Garbage(text) | Failure::Other { text, .. } => {
+            Failure::NotUnderstood(text)
+            | Failure::Garbage(text)
+            | Failure::Exists(text)
+            | Failure::Other { text, .. } => {
                 format!("{text}; {stays}")
             }
         };

@@ -6,6 +6,7 @@
 
 mod announce;
 mod answer;
+mod events;
 mod follow;
 mod known;
 mod list;
@@ -19,10 +20,11 @@ mod shared;
 mod tests;
 mod wants;
 
-use super::Event;
+use super::{Event, Notice};
 use crate::model::{Kind, Object};
 use crate::objects::decode;
 pub use announce::Announcement;
+use events::Teller;
 use follow::Follow;
 use known::Known;
 use reach::Reach;
@@ -101,10 +103,11 @@ impl Kubernetes {
                 match Reach::new(&cluster).await {
                     Ok(reach) => {
                         let (restored, saver, writer) = remembered(&cluster, &reach);
-                        let shared = Arc::new(Shared::new(&cluster, reach, sender, saver));
+                        let (teller, notices) = Teller::new();
+                        let shared = Arc::new(Shared::new(&cluster, reach, (sender, teller), saver));
                         let _ = tell.send(Ok((shared.clone(), writer)));
                         tokio::select! {
-                            () = gather(shared, restored) => {}
+                            () = gather(shared, restored, notices) => {}
                             _ = stopped => {}
                         }
                     }
@@ -143,6 +146,16 @@ impl Kubernetes {
             *before = announcement;
             differs
         });
+    }
+
+    /// Tells the cluster's users, as soon as it may.
+    pub fn notify(&self, notice: Notice) {
+        self.shared.teller.tell(notice);
+    }
+
+    /// How many notices were said, and how many dropped.
+    pub fn notices(&self) -> (u64, u64) {
+        self.shared.teller.counts()
     }
 
     /// What is saved takes the place of what another agent saved in this file.
@@ -235,7 +248,7 @@ fn needs_others(restored: &Restored) -> bool {
 }
 
 /// All requests, until nobody listens.
-async fn gather(shared: Arc<Shared>, restored: Option<Restored>) {
+async fn gather(shared: Arc<Shared>, restored: Option<Restored>, notices: mpsc::Receiver<Notice>) {
     let known: HashMap<Kind, _> = Kind::ALL
         .map(|kind| (kind, Arc::new(Mutex::new(Known::new(kind)))))
         .into();
@@ -254,7 +267,8 @@ async fn gather(shared: Arc<Shared>, restored: Option<Restored>) {
     }
     let pods = known[&Kind::Pod].clone();
     all.spawn(others(pods, shared.clone(), versions.remove(&Want::OtherPods)));
-    all.spawn(announce::announce(shared));
+    all.spawn(announce::announce(shared.clone()));
+    all.spawn(events::tell(shared, notices));
     // Each goes on until nobody listens; then all of them end.
     all.join_next().await;
 }

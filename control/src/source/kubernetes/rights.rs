@@ -1,6 +1,6 @@
 //! What the agent may ask by `deploy/rbac.yaml`, beside what it asks.
 
-use super::Announcement;
+use super::{Announcement, events};
 use super::wants::{Made, Want};
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use std::collections::BTreeSet;
@@ -8,12 +8,8 @@ use std::collections::BTreeSet;
 /// Group, resource and verb, as rules have them.
 type Right = (String, String, String);
 
-/// What no request is made for yet: Kubernetes events, and the ranges of Services.
-const AHEAD: [(&str, &str, &str); 6] = [
-    ("", "events", "create"),
-    ("", "events", "patch"),
-    ("events.k8s.io", "events", "create"),
-    ("events.k8s.io", "events", "patch"),
+/// What no request is made for yet: the ranges of Services.
+const AHEAD: [(&str, &str, &str); 2] = [
     ("networking.k8s.io", "servicecidrs", "list"),
     ("networking.k8s.io", "servicecidrs", "watch"),
 ];
@@ -27,6 +23,10 @@ fn needs(made: Made) -> Right {
         ["apis", group, _, rest @ ..] => (*group, rest),
         other => panic!("{other:?}"),
     };
+    let rest = match rest {
+        ["namespaces", _, inside @ ..] if !inside.is_empty() => inside,
+        other => other,
+    };
     let resource = match rest {
         [resource] | [resource, _] => (*resource).to_owned(),
         [resource, _, part] => format!("{resource}/{part}"),
@@ -37,6 +37,7 @@ fn needs(made: Made) -> Right {
         ("GET", true) => "watch",
         ("GET", false) => "list",
         ("PATCH", _) => "patch",
+        ("POST", _) => "create",
         other => panic!("{other:?}"),
     };
     (group.to_owned(), resource, verb.to_owned())
@@ -50,7 +51,8 @@ fn asked() -> BTreeSet<Right> {
         annotations: [].into(),
         available: true,
     };
-    followed.chain([announcement.patch()]).map(needs).collect()
+    let written = [announcement.patch()].into_iter().chain(events::requests());
+    followed.chain(written).map(needs).collect()
 }
 
 fn granted() -> BTreeSet<Right> {

@@ -3,6 +3,7 @@
 
 use super::Cluster;
 use super::announce::Announcement;
+use super::events::Teller;
 use super::known::Known;
 use super::reach::Reach;
 use super::saved::Op;
@@ -29,6 +30,8 @@ pub(super) struct Shared {
     pub(super) others: watch::Sender<bool>,
     /// What the own Node should say.
     pub(super) announcement: watch::Sender<Option<Announcement>>,
+    /// How the cluster's users are told something.
+    pub(super) teller: Teller,
     sender: mpsc::Sender<Event>,
     state: Mutex<State>,
     streamed_lists: AtomicBool,
@@ -53,7 +56,12 @@ struct State {
 }
 
 impl Shared {
-    pub(super) fn new(cluster: &Cluster, reach: Reach, sender: mpsc::Sender<Event>, saver: Option<Sender<Op>>) -> Self {
+    pub(super) fn new(
+        cluster: &Cluster,
+        reach: Reach,
+        (sender, teller): (mpsc::Sender<Event>, Teller),
+        saver: Option<Sender<Op>>,
+    ) -> Self {
         let state = State {
             missing: Want::FIRST.to_vec(),
             ..State::default()
@@ -64,6 +72,7 @@ impl Shared {
             reach,
             others: watch::Sender::new(false),
             announcement: watch::Sender::new(None),
+            teller,
             sender,
             state: Mutex::new(state),
             streamed_lists: AtomicBool::new(true),

@@ -76,3 +76,62 @@ fn an_address_that_overwrites_is_announced_and_nonsense_is_not() {
         .unwrap();
     });
 }
+
+#[test]
+fn what_becomes_of_the_node_and_of_its_pods_is_told_in_events() {
+    in_lab_of_an_api_server(&two_nodes(), |lab, api| {
+        let told = |reason: &str, name: &str| {
+            let events = api.server().objects("events");
+            let found = events
+                .iter()
+                .find(|event| event["reason"] == reason && event["involvedObject"]["name"] == name);
+            found.map(|event| (**event).clone())
+        };
+        for node in ["node-a", "node-b"] {
+            lab.wait("the node to be told ready", PATIENCE, || {
+                told("NetworkReady", node).is_some()
+            })
+            .unwrap();
+        }
+        let node = lab.node("node-a").unwrap();
+        // The node's end of the wire keeps its addresses when the other one goes.
+        let wire = lab.place("net").unwrap();
+        let set = |state: &str| {
+            wire.run(&["ip", "link", "set", "n0", state])
+                .unwrap()
+                .text()
+                .unwrap()
+                .to_owned()
+        };
+        set("down");
+        lab.wait("a word about the uplink", PATIENCE, || {
+            told("UplinkDown", "node-a").is_some()
+        })
+        .unwrap();
+        set("up");
+        let event = told("UplinkDown", "node-a").unwrap();
+        assert_eq!(
+            (&event["type"], &event["involvedObject"]["kind"]),
+            (&json!("Warning"), &json!("Node"))
+        );
+        assert_eq!(
+            (&event["metadata"]["namespace"], &event["reportingInstance"]),
+            (&json!("default"), &json!("node-a"))
+        );
+        assert!(
+            event["message"]
+                .as_str()
+                .unwrap()
+                .contains("other nodes cannot be reached"),
+            "{event}"
+        );
+        assert!(told("UplinkDown", "node-b").is_none());
+        lab.wait("no warning of it", PATIENCE, || !warned(lab).contains("uplink"))
+            .unwrap();
+        let source = node.sluice_json(&["status"]).unwrap()["source"].clone();
+        assert!(
+            source["events_written"].as_u64() >= Some(2) && source["events_dropped"] == 0,
+            "{source}"
+        );
+    });
+}
