@@ -3,6 +3,7 @@
 use super::fib::Fib;
 use super::inputs::{AttachedPod, HostPort, Inputs, Settings, Underlay, UplinkPort};
 use super::result::{Reason, Report};
+use super::service_ranges::service_ranges;
 use super::{cluster, forwarding, ports};
 use crate::model::Store;
 use sluice_snapshot::{Forwarding, Node, PortTable, Prefix};
@@ -22,8 +23,11 @@ pub(super) struct Ground {
     pub(super) own_prefixes: Vec<Prefix>,
     /// Pod ranges of all nodes.
     pub(super) prefixes: Vec<Prefix>,
+    /// What service addresses come from.
+    pub(super) service_ranges: Vec<Prefix>,
     pub(super) reports: Vec<Report>,
     nodes: u64,
+    service_cidrs: u64,
     settings: Settings,
     underlay: Underlay,
     pods: Vec<AttachedPod>,
@@ -62,7 +66,8 @@ impl Ground {
             };
             reports.push(Report::warning(format!("uplink {}", uplink.name), text).because(reason));
         }
-        let node = ports::node(inputs, &cluster, &fib);
+        let service_ranges = service_ranges(store, inputs, &cluster.prefixes, &mut reports);
+        let node = ports::node(inputs, &cluster, &fib, &service_ranges);
         let same = before.map(|before| &before.node).filter(|before| ***before == node);
         let node = same.cloned().unwrap_or_else(|| Arc::new(node));
         let none = Arc::default();
@@ -78,8 +83,10 @@ impl Ground {
             pod_mtu: forwarding::tunnel_mtu(inputs, outer_v4),
             own_prefixes: cluster.own_prefixes,
             prefixes: cluster.prefixes,
+            service_ranges,
             reports,
             nodes: store.revisions().nodes,
+            service_cidrs: store.revisions().service_cidrs,
             settings: inputs.settings.clone(),
             underlay: inputs.underlay.clone(),
             pods: inputs.pods.to_vec(),

@@ -12,6 +12,7 @@ mod policies;
 mod ports;
 mod result;
 mod service;
+mod service_ranges;
 mod services;
 mod slots;
 mod steering;
@@ -79,7 +80,7 @@ impl Compiler {
             None => Ground::make(self.ground.as_ref(), &mut self.forwarding, store, inputs)?,
         };
         let ground = &*self.ground.insert(ground);
-        let context = Context::new(inputs.settings, &ground.own_prefixes);
+        let context = Context::new(inputs.settings, &ground.service_ranges, &ground.own_prefixes);
         self.services.compile(store, context, &ground.prefixes);
         self.policies.compile(store, inputs.pods);
         if self.steered.0 != (ground.made, self.services.doors) {

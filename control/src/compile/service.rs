@@ -26,11 +26,11 @@ pub(super) struct Context {
 }
 
 impl Context {
-    pub(super) fn new(settings: &Settings, own: &[Prefix]) -> Self {
+    pub(super) fn new(settings: &Settings, ranges: &[Prefix], own: &[Prefix]) -> Self {
         Self {
             scheduler: settings.default_scheduler,
             node: settings.node_name.clone(),
-            ranges: settings.service_cidrs.clone(),
+            ranges: ranges.to_vec(),
             own: own.to_vec(),
             node_ports: settings.node_ports,
             tunnel_port: settings.tunnel_port,

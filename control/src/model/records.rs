@@ -24,17 +24,20 @@ pub enum Kind {
     EndpointSlice,
     /// `networking.k8s.io/v1` NetworkPolicy.
     NetworkPolicy,
+    /// `networking.k8s.io/v1` ServiceCIDR.
+    ServiceCidr,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Node,
         Self::Namespace,
         Self::Pod,
         Self::Service,
         Self::EndpointSlice,
         Self::NetworkPolicy,
+        Self::ServiceCidr,
     ];
 
     /// The name in the API.
@@ -46,12 +49,13 @@ impl Kind {
             Self::Service => "Service",
             Self::EndpointSlice => "EndpointSlice",
             Self::NetworkPolicy => "NetworkPolicy",
+            Self::ServiceCidr => "ServiceCIDR",
         }
     }
 
     /// Whether its objects live in a namespace.
     pub const fn namespaced(self) -> bool {
-        !matches!(self, Self::Node | Self::Namespace)
+        !matches!(self, Self::Node | Self::Namespace | Self::ServiceCidr)
     }
 }
 
@@ -92,6 +96,8 @@ pub enum Object {
     Slice(Arc<SliceRecord>),
     /// A network policy.
     Policy(Arc<PolicyRecord>),
+    /// Ranges that service addresses come from.
+    ServiceCidr(Arc<ServiceCidrRecord>),
 }
 
 impl Object {
@@ -104,6 +110,7 @@ impl Object {
             Self::Service(r) => (Kind::Service, r.namespace.as_str(), &r.name),
             Self::Slice(r) => (Kind::EndpointSlice, r.namespace.as_str(), &r.name),
             Self::Policy(r) => (Kind::NetworkPolicy, r.namespace.as_str(), &r.name),
+            Self::ServiceCidr(r) => (Kind::ServiceCidr, "", &r.name),
         };
         Key {
             kind,
@@ -111,6 +118,15 @@ impl Object {
             name: name.clone(),
         }
     }
+}
+
+/// Ranges that the API server gives Services addresses from.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ServiceCidrRecord {
+    /// Name.
+    pub name: String,
+    /// One or two ranges, of different families.
+    pub ranges: Vec<Prefix>,
 }
 
 /// A node of the cluster: what it owns and how it is reached.

@@ -11,6 +11,7 @@ mod pod;
 mod policy;
 mod policy_fields;
 mod service;
+mod service_cidr;
 mod slice;
 
 pub use fault::{Fault, FieldPath, Step};
@@ -43,7 +44,7 @@ pub fn kind_of(api: &str, kind: &str) -> Option<Kind> {
     Kind::ALL.into_iter().find(|k| k.name() == kind).filter(|k| {
         let group = match k {
             Kind::EndpointSlice => "discovery.k8s.io/v1",
-            Kind::NetworkPolicy => "networking.k8s.io/v1",
+            Kind::NetworkPolicy | Kind::ServiceCidr => "networking.k8s.io/v1",
             _ => "v1",
         };
         api == group
@@ -74,6 +75,10 @@ pub(crate) fn decode_in_place(kind: Kind, value: &mut Value) -> Decoded {
         Kind::EndpointSlice => read(value, kind, &mut faults, |o: &mut slice::Slice| &mut o.metadata)
             .and_then(|o| slice::convert(o, &mut faults))
             .map(|record| Object::Slice(Arc::new(record))),
+        Kind::ServiceCidr => read(value, kind, &mut faults, |o: &mut service_cidr::ServiceCidr| {
+            &mut o.metadata
+        })
+        .map(|o| Object::ServiceCidr(Arc::new(service_cidr::convert(o, &mut faults)))),
         Kind::NetworkPolicy => {
             let unknown = policy_fields::unknown(value);
             read(value, kind, &mut faults, |o: &mut policy::NetworkPolicy| {
@@ -104,6 +109,7 @@ pub(crate) fn trimmed(kind: Kind, value: &Value) -> Option<Value> {
         Kind::Service => again::<service::Service>(value),
         Kind::EndpointSlice => again::<slice::Slice>(value),
         Kind::NetworkPolicy => again::<policy::NetworkPolicy>(value),
+        Kind::ServiceCidr => again::<service_cidr::ServiceCidr>(value),
     };
     // Only of pods is it used.
     if let Some(meta) = less.as_mut().and_then(|less| less["metadata"].as_object_mut())
@@ -228,7 +234,8 @@ mod tests {
         let others = "{apiVersion: v1, kind: Namespace, metadata: {name: a, labels: {b: c}}}\n---\n\
             {apiVersion: v1, kind: Node, metadata: {name: a, annotations: {flannel.alpha.coreos.com/backend-type: vxlan, b: c}}, \
             spec: {podCIDR: 10.0.0.0/24}, status: {conditions: [{type: NetworkUnavailable, status: 'True', reason: x}], \
-            addresses: [{type: InternalIP, address: 192.0.2.1}]}}\n";
+            addresses: [{type: InternalIP, address: 192.0.2.1}]}}\n---\n\
+            {apiVersion: networking.k8s.io/v1, kind: ServiceCIDR, metadata: {name: a}, spec: {cidrs: [10.96.0.0/16]}}\n";
         let read = |file: &PathBuf| (file.clone(), std::fs::read_to_string(file).unwrap());
         let mut texts: Vec<(PathBuf, String)> = files.iter().map(read).collect();
         texts.push(("nodes and namespaces".into(), others.to_owned()));

@@ -161,7 +161,7 @@ impl Control {
 
     fn host_plan(&self, parts: &Parts, mtu: u16) -> HostPlan {
         let mut ranges = parts.node.cluster_prefixes.to_vec();
-        ranges.extend(&self.settings.compile.service_cidrs);
+        ranges.extend(parts.node.service_prefixes.iter());
         ranges.sort();
         ranges.dedup();
         HostPlan {

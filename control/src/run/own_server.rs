@@ -16,7 +16,7 @@ use std::sync::Arc;
 #[derive(Default)]
 pub(super) struct OwnServer {
     told: Option<String>,
-    looked: Option<(u64, Servers)>,
+    looked: Option<((u64, u64), Servers)>,
 }
 
 impl OwnServer {
@@ -34,12 +34,15 @@ impl OwnServer {
 impl Control {
     /// Looks again if anything is different.
     pub(super) fn look_at_servers(&mut self) {
-        let now = (self.store.revisions().services, self.source().servers());
+        let revisions = self.store.revisions();
+        let now = ((revisions.services, revisions.service_cidrs), self.source().servers());
         if self.own_server.looked.as_ref() == Some(&now) {
             return;
         }
         let services = self.store.services().map(|(_, record)| record);
-        let found = served_here(&now.1, &self.settings.compile.service_cidrs, services);
+        let mut ranges = self.settings.compile.service_cidrs.clone();
+        ranges.extend(self.store.service_cidrs().flat_map(|record| &record.ranges));
+        let found = served_here(&now.1, &ranges, services);
         self.own_server.looked = Some(now);
         if self.own_server.told != found {
             if let Some(text) = &found {
@@ -73,7 +76,7 @@ fn served_here<'s>(
     let by_range = || {
         chosen.iter().find_map(|(url, addr)| {
             let range = ranges.iter().find(|range| range.contains(*addr))?;
-            Some((*url, format!("an address of the service range {range} (services.cidrs)")))
+            Some((*url, format!("an address of the service range {range}")))
         })
     };
     let (url, what) = by_service.or_else(by_range)?;

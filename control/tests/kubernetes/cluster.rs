@@ -14,13 +14,14 @@ use std::time::{Duration, Instant};
 /// After which a condition counts as never met.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Kinds by their plural names.
-const KINDS: [(&str, Kind); 6] = [
+const KINDS: [(&str, Kind); 7] = [
     ("nodes", Kind::Node),
     ("namespaces", Kind::Namespace),
     ("pods", Kind::Pod),
     ("services", Kind::Service),
     ("endpointslices", Kind::EndpointSlice),
     ("networkpolicies", Kind::NetworkPolicy),
+    ("servicecidrs", Kind::ServiceCidr),
 ];
 
 /// With objects of all kinds but policies.

@@ -8,3 +8,4 @@ mod learned;
 mod objects;
 mod reach;
 mod restart;
+mod service_cidrs;

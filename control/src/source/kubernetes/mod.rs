@@ -10,6 +10,7 @@ mod events;
 mod follow;
 mod known;
 mod list;
+mod optional;
 mod pace;
 mod reach;
 #[cfg(test)]
@@ -261,7 +262,7 @@ async fn gather(shared: Arc<Shared>, restored: Option<Restored>, notices: mpsc::
         }
     }
     let mut all = JoinSet::new();
-    for want in Want::FIRST {
+    for want in Want::FIRST.into_iter().chain([Want::ServiceCidrs]) {
         let known = known[&want.kind()].clone();
         all.spawn(Follow::new(want, known, shared.clone(), versions.remove(&want)).run());
     }

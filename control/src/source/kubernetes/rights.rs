@@ -1,18 +1,12 @@
 //! What the agent may ask by `deploy/rbac.yaml`, beside what it asks.
 
-use super::{Announcement, events};
 use super::wants::{Made, Want};
+use super::{Announcement, events};
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use std::collections::BTreeSet;
 
 /// Group, resource and verb, as rules have them.
 type Right = (String, String, String);
-
-/// What no request is made for yet: the ranges of Services.
-const AHEAD: [(&str, &str, &str); 2] = [
-    ("networking.k8s.io", "servicecidrs", "list"),
-    ("networking.k8s.io", "servicecidrs", "watch"),
-];
 
 /// What a request needs, by the URL of API requests: `/api/v1/RESOURCE[/NAME[/PART]]` or `/apis/GROUP/VERSION/...`.
 fn needs(made: Made) -> Right {
@@ -44,7 +38,7 @@ fn needs(made: Made) -> Right {
 }
 
 fn asked() -> BTreeSet<Right> {
-    let wants = Want::FIRST.into_iter().chain([Want::OtherPods]);
+    let wants = Want::FIRST.into_iter().chain([Want::OtherPods, Want::ServiceCidrs]);
     let followed = wants.flat_map(|want| [want.list("n", None, false), want.watch("n", None, 300)]);
     let announcement = Announcement {
         node: "n".to_owned(),
@@ -77,8 +71,5 @@ fn granted() -> BTreeSet<Right> {
 
 #[test]
 fn what_is_granted_is_what_is_asked() {
-    let ahead = AHEAD.map(|(group, resource, verb)| (group.to_owned(), resource.to_owned(), verb.to_owned()));
-    let (asked, granted) = (asked(), granted());
-    assert!(ahead.iter().all(|right| !asked.contains(right)), "it is asked now");
-    assert_eq!(granted, asked.into_iter().chain(ahead).collect());
+    assert_eq!(granted(), asked());
 }

@@ -28,6 +28,8 @@ pub(super) struct Shared {
     pub(super) reach: Reach,
     /// Whether pods of other nodes are needed.
     pub(super) others: watch::Sender<bool>,
+    /// Whenever the API server is found again.
+    pub(super) reconnected: watch::Sender<()>,
     /// What the own Node should say.
     pub(super) announcement: watch::Sender<Option<Announcement>>,
     /// How the cluster's users are told something.
@@ -71,6 +73,7 @@ impl Shared {
             silence: cluster.silence,
             reach,
             others: watch::Sender::new(false),
+            reconnected: watch::Sender::new(()),
             announcement: watch::Sender::new(None),
             teller,
             sender,
@@ -194,6 +197,9 @@ impl Shared {
             state.restored.retain(|restored| *restored != want);
             std::mem::take(&mut state.unreachable)
         };
+        if !solved.is_empty() {
+            self.reconnected.send_replace(());
+        }
         for origin in solved {
             self.send(Event::Solved { origin }).await?;
         }

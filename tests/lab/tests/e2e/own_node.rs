@@ -135,3 +135,28 @@ fn what_becomes_of_the_node_and_of_its_pods_is_told_in_events() {
         );
     });
 }
+
+#[test]
+fn a_node_reaches_services_of_ranges_that_are_objects_while_they_are() {
+    in_lab_of_an_api_server(&two_nodes(), |lab, api| {
+        let place = lab.place("node-a").unwrap();
+        let routed = || {
+            let routes = place.run(&["ip", "route", "show", "dev", "sluice0"]).unwrap();
+            routes.text().unwrap().contains("10.112.0.0/16")
+        };
+        assert!(!routed());
+        api.server()
+            .apply(json!({
+                "apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": {"name": "more"},
+                "spec": {"cidrs": ["10.112.0.0/16"]},
+            }))
+            .unwrap();
+        lab.wait("a route to it", PATIENCE, routed).unwrap();
+        api.server().delete("servicecidrs", None, "more");
+        lab.wait("no route to it", PATIENCE, || !routed()).unwrap();
+        assert_eq!(
+            lab.node("node-a").unwrap().sluice_json(&["status"]).unwrap()["source"]["problems"],
+            json!([])
+        );
+    });
+}
