@@ -1,6 +1,7 @@
 //! Decides which nodes take part and what each of them owns. Where two claim the same, this node's claim holds, then the first by name; it never merges
 //! claims, and never takes a range with which this node would cut itself off.
 
+use super::forwarding::vtep_mac;
 use super::inputs::{Settings, Underlay};
 use super::result::{Reason, Report};
 use super::taken::{Taken, describe};
@@ -101,6 +102,18 @@ pub(super) fn survey<'a>(
         .filter(|node| node.name != own_name)
         .filter_map(|node| peer(node, settings, &ranges, &mut owners, reports))
         .collect();
+    let macs = [vtep_mac(own, true), vtep_mac(own, false)].map(Some);
+    for PeerPlan { node, .. } in &peers {
+        let copied = [node.vtep.mac_v4, node.vtep.mac_v6]
+            .into_iter()
+            .find(|mac| macs.contains(mac));
+        if let Some(mac) = copied.flatten() {
+            let text = format!(
+                "its VtepMAC {mac} is this node's as well; packets between them may be taken for another's until one has a MAC of its own"
+            );
+            reports.push(Report::warning(format!("node {}", node.name), text));
+        }
+    }
     // After all addresses: a node is found by them, and no other's range must be in the way.
     for plan in &mut peers {
         let node = plan.node;

@@ -18,8 +18,8 @@ const WEIGHT: u16 = 100;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Context {
     scheduler: SchedulerKind,
-    node: String,
-    ranges: Vec<Prefix>,
+    pub(super) node: String,
+    pub(super) ranges: Vec<Prefix>,
     own: Vec<Prefix>,
     node_ports: (u16, u16),
     tunnel_port: u16,

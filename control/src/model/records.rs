@@ -3,6 +3,7 @@
 use sluice_lb::SchedulerKind;
 use sluice_snapshot::Prefix;
 use sluice_wire::{Addr, MacAddr, Proto};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -73,12 +74,30 @@ pub struct Key {
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = self.kind.name();
+        let name = printable(&self.name);
         if self.namespace.is_empty() {
-            write!(f, "{kind} {}", self.name)
+            write!(f, "{kind} {name}")
         } else {
-            write!(f, "{kind} {}/{}", self.namespace, self.name)
+            write!(f, "{kind} {}/{name}", printable(&self.namespace))
         }
     }
+}
+
+/// A name as it is, if it may be one: whatever else claims to be one must not move a terminal's cursor or fill the screen.
+fn printable(name: &str) -> Cow<'_, str> {
+    /// Longest that the API takes.
+    const LONGEST: usize = 253;
+    if name.len() <= LONGEST && !name.contains(char::is_control) {
+        return Cow::Borrowed(name);
+    }
+    let more = if name.chars().nth(LONGEST).is_some() { "..." } else { "" };
+    Cow::Owned(format!(
+        "{}{more}",
+        name.chars()
+            .take(LONGEST)
+            .flat_map(char::escape_debug)
+            .collect::<String>()
+    ))
 }
 
 /// One object of any kind.

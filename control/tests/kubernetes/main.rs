@@ -4,6 +4,7 @@ mod cluster;
 mod events;
 mod faults;
 mod follow;
+mod hostile;
 mod learned;
 mod objects;
 mod reach;
