@@ -293,3 +293,26 @@ fn workers(tree: &Tree, workers: &mut WorkersConfig) -> Result<(), Fault> {
     workers.pinned = Some(list);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_on_the_command_line_is_stronger_than_the_files() {
+        let named = |text: &str, name: Option<&str>| {
+            let name = name.map(|name| node_name(name).unwrap());
+            config_as(text.as_bytes(), name).unwrap().node
+        };
+        let text = "uplink: {interface: eth1}\nnode: in-the-file\n";
+        assert_eq!(named(text, None), "in-the-file");
+        assert_eq!(named(text, Some("as.said")), "as.said");
+        assert_eq!(named("uplink: {interface: eth1}", Some("as-said")), "as-said");
+        for wrong in ["", "Node", "a_b", "-a", "a..b", &"a".repeat(254)] {
+            assert!(
+                node_name(wrong).unwrap_err().contains("name of a Node object"),
+                "{wrong}"
+            );
+        }
+    }
+}

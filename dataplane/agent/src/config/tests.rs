@@ -55,24 +55,6 @@ fn the_example_names_every_key() {
 }
 
 #[test]
-fn a_name_on_the_command_line_is_stronger_than_the_files() {
-    let named = |text: &str, name: Option<&str>| {
-        let name = name.map(|name| node_name(name).unwrap());
-        read::config_as(text.as_bytes(), name).unwrap().node
-    };
-    let text = "uplink: {interface: eth1}\nnode: in-the-file\n";
-    assert_eq!(named(text, None), "in-the-file");
-    assert_eq!(named(text, Some("as.said")), "as.said");
-    assert_eq!(named("uplink: {interface: eth1}", Some("as-said")), "as-said");
-    for wrong in ["", "Node", "a_b", "-a", "a..b", &"a".repeat(254)] {
-        assert!(
-            node_name(wrong).unwrap_err().contains("name of a Node object"),
-            "{wrong}"
-        );
-    }
-}
-
-#[test]
 fn every_key_is_taken() {
     let config = with(
         "node: node-b.example
