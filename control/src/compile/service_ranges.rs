@@ -29,7 +29,7 @@ pub(super) fn service_ranges(
                 let mut nodes = store.nodes();
                 nodes.find(|node| node.internal_ips.iter().any(|addr| range.contains(*addr)))
             };
-            let touched = taken.touched(range).map(|touched| describe(touched).to_string());
+            let touched = taken.touched(range).map(|touched| format!("{}", describe(touched)));
             let touched = touched
                 .or_else(|| pods().map(|pods| format!("the pod range {pods}")))
                 .or_else(|| node().map(|node| format!("an address of node {}", node.name)));

@@ -56,7 +56,7 @@ mod tests {
         let plain = report("plain", None);
         let mut lasting = Lasting::default();
         assert!(lasting.is_told(&plain, start) && !lasting.is_told(&one, start));
-        lasting.are(&[one.clone(), plain.clone()], start);
+        lasting.are(&[one.clone(), plain], start);
         lasting.are(&[one.clone(), other.clone()], after(30));
         assert!(!lasting.is_told(&one, after(59)));
         assert!(lasting.is_told(&one, after(60)) && !lasting.is_told(&other, after(60)));

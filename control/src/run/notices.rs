@@ -168,7 +168,7 @@ mod tests {
             reason: Some("OfALaterVersion".into()),
             ..other.clone()
         };
-        let all = [node.clone(), slow.clone(), slow.clone(), other, unknown];
+        let all = [node.clone(), slow.clone(), slow, other, unknown];
         assert_eq!(told(&all, 0), [(Reason::SlowReceiver, "Pod default/web".into())]);
         assert!(told(&all, 29).is_empty());
         assert_eq!(told(&all, 30), [(Reason::NoPodCidr, "node a".into())]);

@@ -167,7 +167,7 @@ fn annotations_of_another_node_harm_nobody_else() {
             r#"{"VNI":16777217,"VtepMAC":"02:00:00:00:00:09"}"#.into(),
         ),
         ("backend-data", endless.clone()),
-        ("backend-type", endless.clone()),
+        ("backend-type", endless),
     ] {
         let server = cluster();
         let mut hostile = (**server

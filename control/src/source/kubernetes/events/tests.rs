@@ -86,7 +86,7 @@ fn objects_and_all_together_are_limited_and_what_waits_is_bounded() {
     }
     assert_eq!(dropped, 300 - 63, "one of the first still waits");
     let said: usize = (121..=1121).map(|second| say(&mut ledger, second).len()).sum();
-    assert!(said <= 20 + 100 && said >= 64, "{said}");
+    assert!((64..=20 + 100).contains(&said), "{said}");
     assert!(!ledger.has_work());
 }
 
