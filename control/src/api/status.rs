@@ -68,6 +68,12 @@ pub struct SourceStatus {
     /// Age of the saved state that is served, until the API server was heard of about all of it.
     #[serde(default)]
     pub saved_age_ms: Option<u64>,
+    /// Events that were written to the API server since start.
+    #[serde(default)]
+    pub events_written: u64,
+    /// Events that it should have got and did not.
+    #[serde(default)]
+    pub events_dropped: u64,
     /// What cannot be used as it is; what was in force before stays.
     pub problems: Vec<Problem>,
     /// Objects in it that are not followed, by kind.
@@ -205,4 +211,7 @@ pub struct Warning {
     pub object: String,
     /// The text.
     pub text: String,
+    /// What it is in a word, of those that a cluster's users are told: the reason of the Event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }

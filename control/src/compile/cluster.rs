@@ -1,8 +1,9 @@
 //! Decides which nodes take part and what each of them owns. Where two claim the same, this node's claim holds, then the first by name; it never merges
 //! claims, and never takes a range with which this node would cut itself off.
 
+use super::forwarding::vtep_mac;
 use super::inputs::{Settings, Underlay};
-use super::result::Report;
+use super::result::{Reason, Report};
 use super::taken::{Taken, describe};
 use crate::model::{NodeRecord, Store};
 use sluice_snapshot::Prefix;
@@ -51,11 +52,22 @@ pub(super) fn survey<'a>(
     };
     if own.prefixes.is_empty() {
         let text = "this node has no pod range; nothing is served until spec.podCIDRs of its Node object has one";
-        return Err(Report::warning(object, text));
+        return Err(Report::warning(object, text).because(Reason::NoPodCidr));
     }
     let own_name = own.name.as_str();
     check_vni(own, settings, reports);
-    for public in [own.vtep.public_v4, own.vtep.public_v6].into_iter().flatten() {
+    let announced = [
+        (own.vtep.public_v4, &own.overwrite_v4),
+        (own.vtep.public_v6, &own.overwrite_v6),
+    ];
+    for (public, overwrite) in announced {
+        if let Some(Err(text)) = overwrite {
+            reports.push(Report::warning(&object, text));
+        }
+        // What is overwritten belongs to whatever translates this node's addresses.
+        let Some(public) = public.filter(|_| !matches!(overwrite, Some(Ok(_)))) else {
+            continue;
+        };
         if !underlay.addresses.iter().any(|(_, addr)| *addr == public) {
             let text = format!(
                 "the public address {public} of its annotations is on no interface here; others will not reach it"
@@ -79,7 +91,7 @@ pub(super) fn survey<'a>(
     if own_prefixes.is_empty() {
         let text =
             "none of its pod ranges can be used; nothing is served until spec.podCIDRs of its Node object has one";
-        return Err(Report::warning(object, text));
+        return Err(Report::warning(object, text).because(Reason::NoPodCidr));
     }
     let mut owners = Owners::default();
     for (_, addr) in &underlay.addresses {
@@ -90,6 +102,18 @@ pub(super) fn survey<'a>(
         .filter(|node| node.name != own_name)
         .filter_map(|node| peer(node, settings, &ranges, &mut owners, reports))
         .collect();
+    let macs = [vtep_mac(own, true), vtep_mac(own, false)].map(Some);
+    for PeerPlan { node, .. } in &peers {
+        let copied = [node.vtep.mac_v4, node.vtep.mac_v6]
+            .into_iter()
+            .find(|mac| macs.contains(mac));
+        if let Some(mac) = copied.flatten() {
+            let text = format!(
+                "its VtepMAC {mac} is this node's as well; packets between them may be taken for another's until one has a MAC of its own"
+            );
+            reports.push(Report::warning(format!("node {}", node.name), text));
+        }
+    }
     // After all addresses: a node is found by them, and no other's range must be in the way.
     for plan in &mut peers {
         let node = plan.node;

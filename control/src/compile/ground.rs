@@ -2,7 +2,8 @@
 
 use super::fib::Fib;
 use super::inputs::{AttachedPod, HostPort, Inputs, Settings, Underlay, UplinkPort};
-use super::result::Report;
+use super::result::{Reason, Report};
+use super::service_ranges::service_ranges;
 use super::{cluster, forwarding, ports};
 use crate::model::Store;
 use sluice_snapshot::{Forwarding, Node, PortTable, Prefix};
@@ -22,8 +23,11 @@ pub(super) struct Ground {
     pub(super) own_prefixes: Vec<Prefix>,
     /// Pod ranges of all nodes.
     pub(super) prefixes: Vec<Prefix>,
+    /// What service addresses come from.
+    pub(super) service_ranges: Vec<Prefix>,
     pub(super) reports: Vec<Report>,
     nodes: u64,
+    service_cidrs: u64,
     settings: Settings,
     underlay: Underlay,
     pods: Vec<AttachedPod>,
@@ -53,12 +57,17 @@ impl Ground {
         let fib = Fib::new(inputs.underlay);
         let uplink = &inputs.underlay.uplink;
         if !uplink.up {
-            reports.push(Report::warning(
-                format!("uplink {}", uplink.name),
-                "it is down or has no carrier; other nodes cannot be reached",
-            ));
+            let (text, reason) = match uplink.ifindex {
+                0 => ("it is not there; other nodes cannot be reached", Reason::UplinkMissing),
+                _ => (
+                    "it is down or has no carrier; other nodes cannot be reached",
+                    Reason::UplinkDown,
+                ),
+            };
+            reports.push(Report::warning(format!("uplink {}", uplink.name), text).because(reason));
         }
-        let node = ports::node(inputs, &cluster, &fib);
+        let service_ranges = service_ranges(store, inputs, &cluster.prefixes, &mut reports);
+        let node = ports::node(inputs, &cluster, &fib, &service_ranges);
         let same = before.map(|before| &before.node).filter(|before| ***before == node);
         let node = same.cloned().unwrap_or_else(|| Arc::new(node));
         let none = Arc::default();
@@ -74,8 +83,10 @@ impl Ground {
             pod_mtu: forwarding::tunnel_mtu(inputs, outer_v4),
             own_prefixes: cluster.own_prefixes,
             prefixes: cluster.prefixes,
+            service_ranges,
             reports,
             nodes: store.revisions().nodes,
+            service_cidrs: store.revisions().service_cidrs,
             settings: inputs.settings.clone(),
             underlay: inputs.underlay.clone(),
             pods: inputs.pods.to_vec(),
@@ -87,6 +98,7 @@ impl Ground {
     /// Whether making it again would give the same.
     pub(super) fn still_holds(&self, store: &Store, inputs: &Inputs<'_>) -> bool {
         self.nodes == store.revisions().nodes
+            && self.service_cidrs == store.revisions().service_cidrs
             && self.settings == *inputs.settings
             && self.pods == inputs.pods
             && self.host == *inputs.host

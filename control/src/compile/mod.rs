@@ -12,6 +12,7 @@ mod policies;
 mod ports;
 mod result;
 mod service;
+mod service_ranges;
 mod services;
 mod slots;
 mod steering;
@@ -19,7 +20,7 @@ mod taken;
 
 pub(crate) use forwarding::vtep_mac;
 pub use inputs::{AttachedPod, FibRoute, HostPort, Inputs, Neighbour, Settings, Underlay, Uplink, UplinkPort};
-pub use result::{Compiled, Report, Severity, SlotKeeper, Steering};
+pub use result::{Compiled, Reason, Report, Severity, SlotKeeper, Steering};
 
 use crate::model::Store;
 use ground::Ground;
@@ -79,7 +80,7 @@ impl Compiler {
             None => Ground::make(self.ground.as_ref(), &mut self.forwarding, store, inputs)?,
         };
         let ground = &*self.ground.insert(ground);
-        let context = Context::new(inputs.settings, &ground.own_prefixes);
+        let context = Context::new(inputs.settings, &ground.service_ranges, &ground.own_prefixes);
         self.services.compile(store, context, &ground.prefixes);
         self.policies.compile(store, inputs.pods);
         if self.steered.0 != (ground.made, self.services.doors) {

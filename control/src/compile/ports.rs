@@ -10,7 +10,7 @@ use sluice_wire::Addr;
 use std::sync::Arc;
 
 /// The facts about this node.
-pub(super) fn node(inputs: &Inputs<'_>, cluster: &Cluster<'_>, fib: &Fib<'_>) -> Node {
+pub(super) fn node(inputs: &Inputs<'_>, cluster: &Cluster<'_>, fib: &Fib<'_>, services: &[Prefix]) -> Node {
     let settings = inputs.settings;
     let base = |v4: bool| cluster.own_prefixes.iter().find(|p| p.is_v4() == v4).map(Prefix::base);
     Node {
@@ -26,7 +26,7 @@ pub(super) fn node(inputs: &Inputs<'_>, cluster: &Cluster<'_>, fib: &Fib<'_>) ->
         outside_v4: outside(fib, true),
         outside_v6: outside(fib, false),
         cluster_prefixes: cluster.prefixes.iter().copied().collect(),
-        service_prefixes: settings.service_cidrs.iter().copied().collect(),
+        service_prefixes: services.iter().copied().collect(),
         host_port: inputs.host.slot,
         uplink_port: inputs.uplink.slot,
         masquerade_ports: settings.masquerade_ports,

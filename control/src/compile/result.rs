@@ -50,6 +50,43 @@ pub enum Severity {
     Info,
 }
 
+/// What some reports are about, in a word that does not change. The API of Kubernetes calls that a reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// The own Node has no pod range that can be used.
+    NoPodCidr,
+    /// The uplink is not there.
+    UplinkMissing,
+    /// The uplink is down or has no carrier.
+    UplinkDown,
+    /// Several pods claim an address.
+    AddressConflict,
+    /// No Pod object is known of an attached pod.
+    PodIsolated,
+    /// A pod that was attached before a restart cannot be taken up.
+    PodNotAttached,
+    /// A pod takes much longer than others for a packet.
+    SlowReceiver,
+    /// The address of the API server is one that this agent serves.
+    ApiServerIsOwnService,
+}
+
+impl Reason {
+    /// The word, in CamelCase.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NoPodCidr => "NoPodCIDR",
+            Self::UplinkMissing => "UplinkMissing",
+            Self::UplinkDown => "UplinkDown",
+            Self::AddressConflict => "AddressConflict",
+            Self::PodIsolated => "PodIsolated",
+            Self::PodNotAttached => "PodNotAttached",
+            Self::SlowReceiver => "SlowReceiver",
+            Self::ApiServerIsOwnService => "APIServerIsOwnService",
+        }
+    }
+}
+
 /// Something that is odd about the cluster's state, and never fatal.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Report {
@@ -59,6 +96,8 @@ pub struct Report {
     pub object: String,
     /// What is odd, what follows from it, what to do.
     pub text: String,
+    /// The same in a word, if somebody may want to know it by that.
+    pub reason: Option<Reason>,
 }
 
 impl Report {
@@ -67,6 +106,16 @@ impl Report {
             severity: Severity::Warning,
             object: object.to_string(),
             text: text.into(),
+            reason: None,
+        }
+    }
+
+    /// The same for those who know it by a word.
+    #[must_use]
+    pub(super) fn because(self, reason: Reason) -> Self {
+        Self {
+            reason: Some(reason),
+            ..self
         }
     }
 
@@ -75,6 +124,7 @@ impl Report {
             severity: Severity::Info,
             object: object.to_string(),
             text: text.into(),
+            reason: None,
         }
     }
 }

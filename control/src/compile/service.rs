@@ -18,19 +18,19 @@ const WEIGHT: u16 = 100;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Context {
     scheduler: SchedulerKind,
-    node: String,
-    ranges: Vec<Prefix>,
+    pub(super) node: String,
+    pub(super) ranges: Vec<Prefix>,
     own: Vec<Prefix>,
     node_ports: (u16, u16),
     tunnel_port: u16,
 }
 
 impl Context {
-    pub(super) fn new(settings: &Settings, own: &[Prefix]) -> Self {
+    pub(super) fn new(settings: &Settings, ranges: &[Prefix], own: &[Prefix]) -> Self {
         Self {
             scheduler: settings.default_scheduler,
             node: settings.node_name.clone(),
-            ranges: settings.service_cidrs.clone(),
+            ranges: ranges.to_vec(),
             own: own.to_vec(),
             node_ports: settings.node_ports,
             tunnel_port: settings.tunnel_port,

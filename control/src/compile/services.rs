@@ -27,6 +27,9 @@ pub(super) struct ServicesMemo {
     /// About services by themselves, and about those that get in each other's way.
     said: BTreeMap<Name, Vec<Report>>,
     clashes: Vec<Report>,
+    /// Addresses of the other nodes, and for which revision of nodes.
+    nodes: BTreeMap<Addr, String>,
+    nodes_at: Option<u64>,
 }
 
 impl ServicesMemo {
@@ -42,6 +45,8 @@ impl ServicesMemo {
             doors: 0,
             said: BTreeMap::new(),
             clashes: Vec::new(),
+            nodes: BTreeMap::new(),
+            nodes_at: None,
         }
     }
 
@@ -60,16 +65,28 @@ impl ServicesMemo {
             all.chain(self.memos.keys()).cloned().collect()
         });
         // Where a service is reached concerns others, what stands behind it does not.
-        let mut moved = !same_context || !same_cluster;
+        let mut moved = self.look_at_nodes(store, &context) || !same_context || !same_cluster;
         for name in &changed {
             moved |= self.one(store, name, &context, same_context);
         }
         if moved {
-            self.assemble(cluster);
+            self.assemble(cluster, &context.ranges);
         } else if !changed.is_empty() {
             self.exchange(&changed);
         }
         self.made_for = Some((revision, context, cluster.to_vec()));
+    }
+
+    /// Brings the addresses of other nodes up to date; whether they are others than before.
+    fn look_at_nodes(&mut self, store: &Store, context: &Context) -> bool {
+        let revision = Some(store.revisions().nodes);
+        if std::mem::replace(&mut self.nodes_at, revision) == revision {
+            return false;
+        }
+        let others = store.nodes().filter(|node| node.name != context.node);
+        let addresses = others.flat_map(|node| node.internal_ips.iter().map(|addr| (*addr, node.name.clone())));
+        let now = addresses.collect();
+        std::mem::replace(&mut self.nodes, now) != self.nodes
     }
 
     /// Compiles one service; whether it is reached elsewhere than before.
@@ -158,7 +175,7 @@ impl ServicesMemo {
         );
     }
 
-    fn assemble(&mut self, cluster: &[Prefix]) {
+    fn assemble(&mut self, cluster: &[Prefix], ranges: &[Prefix]) {
         let mut services = Services::default();
         services.set_endpoints(self.endpoints.clone());
         let mut owners: HashMap<Frontend, &Name> = HashMap::new();
@@ -177,6 +194,14 @@ impl ServicesMemo {
             for out in &memo.ports {
                 services.set(out.slot, out.service.clone());
                 for frontend in &out.frontends {
+                    let in_ranges = || ranges.iter().any(|range| range.contains(frontend.addr));
+                    if let Some(node) = self.nodes.get(&frontend.addr).filter(|_| !in_ranges()) {
+                        clashes.insert(format!(
+                            "its address {} is node {node}'s, which keeps it; choose one from the service ranges",
+                            frontend.addr
+                        ));
+                        continue;
+                    }
                     if let Some(prefix) = covering(cluster, frontend.addr) {
                         let addr = frontend.addr;
                         let text = format!(

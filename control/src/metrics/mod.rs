@@ -184,6 +184,16 @@ fn source(out: &mut Out<'_>, status: &Status) -> Result {
         "Objects that cannot be used as they are, and troubles with the source",
         None,
         source.problems.len() as f64,
+    )?;
+    out.counter(
+        "events_written",
+        "Kubernetes events that were written",
+        source.events_written,
+    )?;
+    out.counter(
+        "events_dropped",
+        "Kubernetes events that were not, as the API server was away or refused them, or there were too many",
+        source.events_dropped,
     )
 }
 

@@ -3,6 +3,7 @@
 use sluice_lb::SchedulerKind;
 use sluice_snapshot::Prefix;
 use sluice_wire::{Addr, MacAddr, Proto};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -24,17 +25,20 @@ pub enum Kind {
     EndpointSlice,
     /// `networking.k8s.io/v1` NetworkPolicy.
     NetworkPolicy,
+    /// `networking.k8s.io/v1` ServiceCIDR.
+    ServiceCidr,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Node,
         Self::Namespace,
         Self::Pod,
         Self::Service,
         Self::EndpointSlice,
         Self::NetworkPolicy,
+        Self::ServiceCidr,
     ];
 
     /// The name in the API.
@@ -46,12 +50,13 @@ impl Kind {
             Self::Service => "Service",
             Self::EndpointSlice => "EndpointSlice",
             Self::NetworkPolicy => "NetworkPolicy",
+            Self::ServiceCidr => "ServiceCIDR",
         }
     }
 
     /// Whether its objects live in a namespace.
     pub const fn namespaced(self) -> bool {
-        !matches!(self, Self::Node | Self::Namespace)
+        !matches!(self, Self::Node | Self::Namespace | Self::ServiceCidr)
     }
 }
 
@@ -69,12 +74,30 @@ pub struct Key {
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = self.kind.name();
+        let name = printable(&self.name);
         if self.namespace.is_empty() {
-            write!(f, "{kind} {}", self.name)
+            write!(f, "{kind} {name}")
         } else {
-            write!(f, "{kind} {}/{}", self.namespace, self.name)
+            write!(f, "{kind} {}/{name}", printable(&self.namespace))
         }
     }
+}
+
+/// A name as it is, if it may be one: whatever else claims to be one must not move a terminal's cursor or fill the screen.
+fn printable(name: &str) -> Cow<'_, str> {
+    /// Longest that the API takes.
+    const LONGEST: usize = 253;
+    if name.len() <= LONGEST && !name.contains(char::is_control) {
+        return Cow::Borrowed(name);
+    }
+    let more = if name.chars().nth(LONGEST).is_some() { "..." } else { "" };
+    Cow::Owned(format!(
+        "{}{more}",
+        name.chars()
+            .take(LONGEST)
+            .flat_map(char::escape_debug)
+            .collect::<String>()
+    ))
 }
 
 /// One object of any kind.
@@ -92,6 +115,8 @@ pub enum Object {
     Slice(Arc<SliceRecord>),
     /// A network policy.
     Policy(Arc<PolicyRecord>),
+    /// Ranges that service addresses come from.
+    ServiceCidr(Arc<ServiceCidrRecord>),
 }
 
 impl Object {
@@ -104,6 +129,7 @@ impl Object {
             Self::Service(r) => (Kind::Service, r.namespace.as_str(), &r.name),
             Self::Slice(r) => (Kind::EndpointSlice, r.namespace.as_str(), &r.name),
             Self::Policy(r) => (Kind::NetworkPolicy, r.namespace.as_str(), &r.name),
+            Self::ServiceCidr(r) => (Kind::ServiceCidr, "", &r.name),
         };
         Key {
             kind,
@@ -111,6 +137,15 @@ impl Object {
             name: name.clone(),
         }
     }
+}
+
+/// Ranges that the API server gives Services addresses from.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ServiceCidrRecord {
+    /// Name.
+    pub name: String,
+    /// One or two ranges, of different families.
+    pub ranges: Vec<Prefix>,
 }
 
 /// A node of the cluster: what it owns and how it is reached.
@@ -124,6 +159,11 @@ pub struct NodeRecord {
     pub internal_ips: Vec<Addr>,
     /// Tunnel end point as flannel's annotations give it.
     pub vtep: Vtep,
+    /// What flannel's annotations want the node to announce as its outer IPv4 address instead of its own, as behind a NAT; or what is wrong
+    /// with that.
+    pub overwrite_v4: Option<Result<Addr, String>>,
+    /// The same of IPv6.
+    pub overwrite_v6: Option<Result<Addr, String>>,
     /// The condition NetworkUnavailable; `None` where the Node has none.
     pub network_unavailable: Option<bool>,
     /// It is being deleted, or its autoscaler is about to remove it: load balancers should go elsewhere.
@@ -158,6 +198,8 @@ pub struct PodRecord {
     pub node: Option<String>,
     /// `creationTimestamp`, RFC 3339 in UTC, so that text order is age.
     pub created: Option<String>,
+    /// Its uid, of an API server.
+    pub uid: Option<Box<str>>,
 }
 
 /// A service that has addresses to be reached by.

@@ -1,6 +1,9 @@
 //! Decides which records are current and what changed since one last looked. It never judges their content.
 
-use super::{Key, Kind, NamespaceRecord, NodeRecord, Object, PodRecord, PolicyRecord, ServiceRecord, SliceRecord};
+use super::{
+    Key, Kind, NamespaceRecord, NodeRecord, Object, PodRecord, PolicyRecord, ServiceCidrRecord, ServiceRecord,
+    SliceRecord,
+};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -34,6 +37,8 @@ pub struct Revisions {
     pub prefixes: u64,
     /// Policies.
     pub policies: u64,
+    /// Ranges of service addresses.
+    pub service_cidrs: u64,
 }
 
 /// The current records.
@@ -47,6 +52,7 @@ pub struct Store {
     /// Slices by the service they belong to.
     slices_of: BTreeMap<Name, BTreeMap<String, Arc<SliceRecord>>>,
     policies: BTreeMap<Name, Arc<PolicyRecord>>,
+    service_cidrs: BTreeMap<Name, Arc<ServiceCidrRecord>>,
     revisions: Revisions,
     /// Services that changed last, the latest last: one for each of the last revisions.
     changed: VecDeque<Name>,
@@ -136,6 +142,11 @@ impl Store {
         self.policies.values()
     }
 
+    /// All ranges of service addresses, by name of their objects.
+    pub fn service_cidrs(&self) -> impl Iterator<Item = &Arc<ServiceCidrRecord>> {
+        self.service_cidrs.values()
+    }
+
     fn upsert(&mut self, object: Object) -> bool {
         let Key { namespace, name, .. } = object.key();
         let name = (namespace, name);
@@ -165,6 +176,7 @@ impl Store {
                 changed
             }
             Object::Policy(record) => put(&mut self.policies, name, record, &mut revisions.policies),
+            Object::ServiceCidr(record) => put(&mut self.service_cidrs, name, record, &mut revisions.service_cidrs),
             Object::Slice(record) => {
                 if self.slices.get(&name) == Some(&record) {
                     return false;
@@ -208,6 +220,7 @@ impl Store {
                 return gone;
             }
             Kind::NetworkPolicy => (self.policies.remove(&name).is_some(), &mut revisions.policies),
+            Kind::ServiceCidr => (self.service_cidrs.remove(&name).is_some(), &mut revisions.service_cidrs),
             Kind::EndpointSlice => return self.unlink(&name),
         };
         *revision += u64::from(gone);

@@ -2,7 +2,7 @@
 
 use super::fault::Faults;
 use super::parts::Meta;
-use super::{node, pod, policy, service, slice};
+use super::{node, pod, policy, service, service_cidr, slice};
 use crate::model::Object;
 use std::sync::Arc;
 
@@ -60,6 +60,16 @@ impl Read for slice::Slice {
 
     fn object(self, faults: &mut Faults) -> Option<Object> {
         slice::convert(self, faults).map(|record| Object::Slice(Arc::new(record)))
+    }
+}
+
+impl Read for service_cidr::ServiceCidr {
+    fn meta(&mut self) -> &mut Meta {
+        &mut self.metadata
+    }
+
+    fn object(self, faults: &mut Faults) -> Option<Object> {
+        Some(Object::ServiceCidr(Arc::new(service_cidr::convert(self, faults))))
     }
 }
 

@@ -12,6 +12,7 @@ mod pod;
 mod policy;
 mod policy_fields;
 mod service;
+mod service_cidr;
 mod slice;
 
 pub use fault::{Fault, FieldPath, Step};
@@ -44,7 +45,7 @@ pub fn kind_of(api: &str, kind: &str) -> Option<Kind> {
     Kind::ALL.into_iter().find(|k| k.name() == kind).filter(|k| {
         let group = match k {
             Kind::EndpointSlice => "discovery.k8s.io/v1",
-            Kind::NetworkPolicy => "networking.k8s.io/v1",
+            Kind::NetworkPolicy | Kind::ServiceCidr => "networking.k8s.io/v1",
             _ => "v1",
         };
         api == group
@@ -67,6 +68,7 @@ pub(crate) fn decode_in_place(kind: Kind, value: &mut Value) -> Decoded {
         Kind::Pod => decoded(kind, key, from_value::<pod::Pod>(value)),
         Kind::Service => decoded(kind, key, from_value::<service::Service>(value)),
         Kind::EndpointSlice => decoded(kind, key, from_value::<slice::Slice>(value)),
+        Kind::ServiceCidr => decoded(kind, key, from_value::<service_cidr::ServiceCidr>(value)),
         Kind::NetworkPolicy => {
             let unknown = policy_fields::unknown(value);
             let read = from_value::<policy::NetworkPolicy>(value);
@@ -83,6 +85,7 @@ pub(crate) fn decode_text(kind: Kind, text: &str) -> Decoded {
         Kind::Pod => from_text::<pod::Pod>(kind, text),
         Kind::Service => from_text::<service::Service>(kind, text),
         Kind::EndpointSlice => from_text::<slice::Slice>(kind, text),
+        Kind::ServiceCidr => from_text::<service_cidr::ServiceCidr>(kind, text),
         // Fields that nobody knows have to be seen.
         Kind::NetworkPolicy => None,
     };
@@ -96,14 +99,22 @@ pub(crate) fn trimmed(kind: Kind, value: &Value) -> Option<Value> {
         drop_nulls(&mut less, false);
         Some(less)
     }
-    match kind {
+    let mut less = match kind {
         Kind::Node => again::<node::Node>(value),
         Kind::Namespace => again::<pod::Namespace>(value),
         Kind::Pod => again::<pod::Pod>(value),
         Kind::Service => again::<service::Service>(value),
         Kind::EndpointSlice => again::<slice::Slice>(value),
         Kind::NetworkPolicy => again::<policy::NetworkPolicy>(value),
+        Kind::ServiceCidr => again::<service_cidr::ServiceCidr>(value),
+    };
+    // Only of pods is it used.
+    if let Some(meta) = less.as_mut().and_then(|less| less["metadata"].as_object_mut())
+        && kind != Kind::Pod
+    {
+        meta.remove("uid");
     }
+    less
 }
 
 fn from_value<T: DeserializeOwned>(value: &Value) -> Result<T, Fault> {
@@ -246,7 +257,8 @@ mod tests {
         let others = "{apiVersion: v1, kind: Namespace, metadata: {name: a, labels: {b: c}}}\n---\n\
             {apiVersion: v1, kind: Node, metadata: {name: a, annotations: {flannel.alpha.coreos.com/backend-type: vxlan, b: c}}, \
             spec: {podCIDR: 10.0.0.0/24}, status: {conditions: [{type: NetworkUnavailable, status: 'True', reason: x}], \
-            addresses: [{type: InternalIP, address: 192.0.2.1}]}}\n";
+            addresses: [{type: InternalIP, address: 192.0.2.1}]}}\n---\n\
+            {apiVersion: networking.k8s.io/v1, kind: ServiceCIDR, metadata: {name: a}, spec: {cidrs: [10.96.0.0/16]}}\n";
         let read = |file: &PathBuf| (file.clone(), std::fs::read_to_string(file).unwrap());
         let mut texts: Vec<(PathBuf, String)> = files.iter().map(read).collect();
         texts.push(("nodes and namespaces".into(), others.to_owned()));

@@ -99,6 +99,8 @@ pub(super) fn convert(node: Node, faults: &mut Faults) -> NodeRecord {
     NodeRecord {
         leaving: removed || node.metadata.deletion_timestamp.is_some(),
         network_unavailable: condition.map(|condition| condition.status != "False"),
+        overwrite_v4: overwrite(&node.metadata, "public-ip-overwrite", true),
+        overwrite_v6: overwrite(&node.metadata, "public-ipv6-overwrite", false),
         name: node.metadata.name,
         prefixes,
         internal_ips,
@@ -152,15 +154,25 @@ pub(crate) fn annotations(vtep: &Vtep) -> BTreeMap<String, String> {
 fn public_ip(meta: &Meta, name: &str, v4: bool, faults: &mut Faults) -> Option<Addr> {
     let key = format!("{FLANNEL}{name}");
     let text = meta.annotation(&key).filter(|text| !text.is_empty())?;
-    let addr = faults.take(annotation_path(&key), host_addr(text))?;
-    if addr.is_v4() != v4 {
-        faults.whole(
-            annotation_path(&key),
-            format!("{addr} is of the wrong family; want IPv{}", if v4 { 4 } else { 6 }),
-        );
-        return None;
+    faults.take(annotation_path(&key), host_addr_of(text, v4))
+}
+
+fn host_addr_of(text: &str, v4: bool) -> Result<Addr, String> {
+    let addr = host_addr(text)?;
+    match addr.is_v4() == v4 {
+        true => Ok(addr),
+        false => Err(format!(
+            "{addr} is of the wrong family; want IPv{}",
+            if v4 { 4 } else { 6 }
+        )),
     }
-    Some(addr)
+}
+
+/// A mistake here spoils nothing else of the Node: it concerns what one agent announces, and everybody else looks at that.
+fn overwrite(meta: &Meta, name: &str, v4: bool) -> Option<Result<Addr, String>> {
+    let text = meta.annotation(&format!("{FLANNEL}{name}"))?;
+    let found = (!text.is_empty()).then(|| host_addr_of(text, v4))?;
+    Some(found.map_err(|text| format!("the annotation {FLANNEL}{name} is ignored: {text}")))
 }
 
 fn backend_data(meta: &Meta, name: &str, faults: &mut Faults) -> Option<(Option<MacAddr>, Option<u32>)> {
@@ -214,6 +226,47 @@ mod tests {
             };
             assert_eq!(record.vtep, vtep);
         }
+    }
+
+    #[test]
+    fn an_address_to_announce_instead_spoils_nothing_when_it_is_none() {
+        let read = |v4: &str, v6: &str| {
+            let annotations = json!({
+                "flannel.alpha.coreos.com/public-ip-overwrite": v4,
+                "flannel.alpha.coreos.com/public-ipv6-overwrite": v6,
+            });
+            let node =
+                json!({"metadata": {"name": "a", "annotations": annotations}, "spec": {"podCIDR": "10.0.1.0/24"}});
+            let decoded = decode(Kind::Node, node);
+            assert_eq!(decoded.faults, []);
+            let Some(Object::Node(record)) = decoded.object else {
+                panic!()
+            };
+            assert_eq!(record.prefixes.len(), 1);
+            (record.overwrite_v4.clone(), record.overwrite_v6.clone())
+        };
+        let (v4, v6) = read("203.0.113.7", "2001:db8:9::7");
+        assert_eq!(v4.unwrap().unwrap().to_string(), "203.0.113.7");
+        assert_eq!(v6.unwrap().unwrap().to_string(), "2001:db8:9::7");
+        assert_eq!(read("", ""), (None, None));
+        let endless = "1".repeat(1 << 20);
+        for wrong in [
+            "127.0.0.1",
+            "224.0.0.1",
+            "0.0.0.0",
+            "2001:db8::1",
+            "\u{1b}[2J",
+            "203.0.113.7/24",
+            &endless,
+        ] {
+            let text = read(wrong, "").0.unwrap().unwrap_err();
+            assert!(
+                text.contains("public-ip-overwrite is ignored") && text.len() < 300,
+                "{text}"
+            );
+            assert!(!text.contains('\u{1b}'), "{text}");
+        }
+        assert!(read("", "192.0.2.1").1.unwrap().unwrap_err().contains("want IPv6"));
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub(crate) struct Meta {
     pub(crate) labels: BTreeMap<String, String>,
     #[serde(serialize_with = "used")]
     pub(crate) annotations: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) uid: String,
     pub(crate) creation_timestamp: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) deletion_timestamp: Option<String>,

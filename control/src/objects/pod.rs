@@ -96,6 +96,8 @@ pub(super) fn convert(pod: Pod, faults: &mut Faults) -> PodRecord {
         identity: Arc::new(identity),
         node: spec.node_name.filter(|name| !name.is_empty()),
         created: metadata.creation_timestamp,
+        // A uid of the API server; whatever else may stand there is of no use to anybody.
+        uid: (1..=64).contains(&metadata.uid.len()).then(|| metadata.uid.into()),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::objects::annotations;
 use crate::source::Announcement;
 use sluice_snapshot::Node;
 use sluice_wire::Addr;
+use std::net::IpAddr;
 
 impl Control {
     /// Asks for the own Node to say what it does not say yet.
@@ -24,7 +25,19 @@ impl Control {
 /// What `record` should say and does not: how packets reach the node, and, once it `serves`, that they do.
 fn lacking(record: &NodeRecord, node: &Node, underlay: &Underlay, serves: bool) -> Option<Announcement> {
     let here = |addr: &Addr| underlay.addresses.iter().any(|(_, own)| own == addr);
+    let spoken = |v4: bool| {
+        underlay
+            .addresses
+            .iter()
+            .any(|(_, own)| own.is_v4() == v4 && !is_link_local(own))
+    };
     let public = |announced: Option<Addr>, v4: bool| {
+        let overwrite = if v4 { &record.overwrite_v4 } else { &record.overwrite_v6 };
+        if let Some(Ok(addr)) = overwrite
+            && spoken(v4)
+        {
+            return Some(*addr);
+        }
         let internal = record
             .internal_ips
             .iter()
@@ -55,6 +68,13 @@ fn lacking(record: &NodeRecord, node: &Node, underlay: &Underlay, serves: bool) 
         annotations: annotations(&vtep),
         available,
     })
+}
+
+fn is_link_local(addr: &Addr) -> bool {
+    match addr.to_ip() {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    }
 }
 
 #[cfg(test)]
@@ -120,5 +140,32 @@ mod tests {
         moved.vtep.public_v4 = Some(addr("198.51.100.9"));
         let said = lacking(&moved, &node, &underlay(), false).unwrap();
         assert_eq!(said.annotations["flannel.alpha.coreos.com/public-ip"], "192.0.2.7");
+    }
+
+    #[test]
+    fn an_address_that_overwrites_is_said_though_no_interface_has_it() {
+        let node = empty_parts().node;
+        let mut record = record(&["192.0.2.7"]);
+        record.overwrite_v4 = Some(Ok(addr("203.0.113.7")));
+        record.overwrite_v6 = Some(Err("nonsense".into()));
+        let said = lacking(&record, &node, &underlay(), false).unwrap().annotations;
+        assert_eq!(said["flannel.alpha.coreos.com/public-ip"], "203.0.113.7");
+        assert!(!said.contains_key("flannel.alpha.coreos.com/public-ipv6"));
+        record.vtep.public_v4 = Some(addr("203.0.113.7"));
+        record.vtep.backend = Some("vxlan".into());
+        (record.vtep.mac_v4, record.vtep.vni) = (Some(node.vtep_mac_v4), Some(node.vni.get()));
+        record.vtep.managed = true;
+        assert_eq!(lacking(&record, &node, &underlay(), false), None, "it is said");
+        // Taken away, the node's own address is back; and without a network of that family nothing is said of it.
+        record.overwrite_v4 = None;
+        let said = lacking(&record, &node, &underlay(), false).unwrap().annotations;
+        assert_eq!(said["flannel.alpha.coreos.com/public-ip"], "192.0.2.7");
+        record.overwrite_v6 = Some(Ok(addr("2001:db8:9::7")));
+        let only_v4 = Underlay {
+            addresses: vec![(2, addr("192.0.2.7")), (2, addr("fe80::7"))],
+            ..Underlay::default()
+        };
+        let said = lacking(&record, &node, &only_v4, false).unwrap().annotations;
+        assert!(!said.contains_key("flannel.alpha.coreos.com/public-ipv6"));
     }
 }

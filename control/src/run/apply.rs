@@ -24,7 +24,7 @@ impl Control {
         if !self.adopted {
             // A first compilation, which is not published, says what the pods' MTU is.
             if let Err(reports) = self.compile(&underlay) {
-                self.reports = reports;
+                self.report(reports);
                 return;
             }
             self.adopt().await;
@@ -37,11 +37,11 @@ impl Control {
             Err(reports) => {
                 // The last complete state stays in force.
                 self.complete = false;
-                self.reports = reports;
+                self.report(reports);
                 return;
             }
         };
-        self.reports = compiled.reports;
+        self.report(compiled.reports);
         self.own_ranges = compiled.own_ranges;
         self.reports.extend(self.too_large(mtu));
         let plan = self.host_plan(&compiled.parts, compiled.pod_mtu);
@@ -56,6 +56,7 @@ impl Control {
             severity: Severity::Warning,
             object: "node".to_owned(),
             text: text.to_owned(),
+            reason: None,
         }));
         let applied = self.host.apply(&plan).await;
         self.trouble("host interface", applied);
@@ -70,6 +71,11 @@ impl Control {
             .done(SystemTime::now(), own.is_some_and(|node| node.leaving));
     }
 
+    fn report(&mut self, reports: Vec<Report>) {
+        self.lasting.are(&reports, Instant::now());
+        self.reports = reports;
+    }
+
     fn too_large(&self, mtu: u16) -> Option<Report> {
         let limit = self.settings.uplink_limit;
         let text = format!(
@@ -80,6 +86,7 @@ impl Control {
             severity: Severity::Warning,
             object: format!("uplink {}", self.settings.uplink_interface),
             text,
+            reason: None,
         })
     }
 
@@ -110,6 +117,7 @@ impl Control {
             severity: Severity::Warning,
             object: "uplink".to_owned(),
             text: "the MTU of pods cannot be decided; please report this".to_owned(),
+            reason: None,
         }])
     }
 
@@ -153,7 +161,7 @@ impl Control {
 
     fn host_plan(&self, parts: &Parts, mtu: u16) -> HostPlan {
         let mut ranges = parts.node.cluster_prefixes.to_vec();
-        ranges.extend(&self.settings.compile.service_cidrs);
+        ranges.extend(parts.node.service_prefixes.iter());
         ranges.sort();
         ranges.dedup();
         HostPlan {

@@ -3,6 +3,9 @@
 use super::dataplane::{Dataplane, Keeper};
 use super::draining::Draining;
 use super::followed::Followed;
+use super::lasting::Lasting;
+use super::notices::Notices;
+use super::own_server::OwnServer;
 use super::problems::Problems;
 use super::rates::{self, Rates};
 use super::slow::SlowPods;
@@ -76,6 +79,9 @@ pub(super) struct Control {
     pub(super) silence: Silence,
     pub(super) rates: Rates,
     pub(super) slow: SlowPods,
+    pub(super) own_server: OwnServer,
+    pub(super) lasting: Lasting,
+    pub(super) notices: Notices,
     pub(super) draining: Draining,
     pub(super) tallies: Tallies,
     pub(super) reports: Vec<Report>,
@@ -135,6 +141,9 @@ impl Control {
             silence: Silence::default(),
             rates: Rates::default(),
             slow: SlowPods::default(),
+            own_server: OwnServer::default(),
+            lasting: Lasting::default(),
+            notices: Notices::default(),
             draining: Draining::default(),
             tallies: Tallies::default(),
             reports: Vec::new(),
@@ -271,6 +280,8 @@ impl Control {
         self.rates
             .sample(Instant::now(), workers, &counters, self.settings.uplink_port.slot.0);
         self.look_for_slow_pods();
+        self.look_at_servers();
+        self.notify(Instant::now());
         self.publisher.collect();
         let recheck = seconds.is_multiple_of(HOST_EVERY);
         if recheck {

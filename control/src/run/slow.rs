@@ -2,6 +2,7 @@
 
 use super::control::Control;
 use crate::api::Warning;
+use crate::compile::Reason;
 use sluice_wire::PortSlot;
 use std::collections::BTreeMap;
 
@@ -69,6 +70,7 @@ impl SlowPods {
                  (slow_receiver): fewer firewall rules in the pod help",
                 slow.cost_ns / 1000
             ),
+            reason: Some(Reason::SlowReceiver.name().to_owned()),
         })
     }
 }

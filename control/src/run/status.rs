@@ -6,7 +6,7 @@ use crate::api::{
     CountersReport, DropQuery, DropsReport, HostStatus, LostCount, PortCounters, SourceStatus, Status, UplinkStatus,
     Warning,
 };
-use crate::compile::{Report, Severity, vtep_mac};
+use crate::compile::{Reason, Report, Severity, vtep_mac};
 use sluice_snapshot::{PortKind, PortTable};
 use sluice_wire::{Addr, PortSlot};
 use std::time::{Duration, Instant};
@@ -35,6 +35,8 @@ impl Control {
                 last_change_ms: self.last_change.map(since),
                 last_heard_ms: self.source().last_heard().map(since),
                 saved_age_ms: self.source().saved_age().map(millis),
+                events_written: self.source().notices().0,
+                events_dropped: self.source().notices().1,
                 problems: self.problems.rows(),
                 ignored: self.problems.ignored_kinds(),
             },
@@ -44,7 +46,7 @@ impl Control {
             workers: self.rates.workers(now, self.dataplane.workers(), tsc_hz),
             tsc_hz,
             drops: self.rates.drops(now, &counters),
-            warnings: self.warnings(),
+            warnings: self.warnings(now, |_| true),
         }
     }
 
@@ -106,33 +108,52 @@ impl Control {
         }
     }
 
-    fn warnings(&self) -> Vec<Warning> {
-        let mut out: Vec<_> = self.reports.iter().map(warning).collect();
-        out.extend(self.dataplane.warnings().iter().map(warning));
+    /// What people are told, of what is of such reasons.
+    pub(super) fn warnings(&self, now: Instant, of: impl Fn(Option<Reason>) -> bool) -> Vec<Warning> {
+        let told = |report: &&Report| of(report.reason) && self.lasting.is_told(report, now);
+        let mut out: Vec<_> = self.reports.iter().filter(told).map(warning).collect();
+        if of(None) {
+            out.extend(self.other_warnings());
+        }
+        if of(Some(Reason::SlowReceiver)) {
+            out.extend(self.slow.warnings());
+        }
+        if of(Some(Reason::ApiServerIsOwnService)) {
+            out.extend(self.own_server.warning());
+        }
+        if of(Some(Reason::PodNotAttached)) {
+            let left = self.saved.iter();
+            let left = left.filter_map(|(attachment, why)| Some((attachment, why.as_ref()?)));
+            out.extend(left.map(|(attachment, why)| Warning {
+                severity: "error".to_owned(),
+                object: format!("Pod {}", attachment.pod),
+                text: format!("cannot be taken up after the restart, and is tried again every second: {why}"),
+                reason: Some(Reason::PodNotAttached.name().to_owned()),
+            }));
+        }
+        out
+    }
+
+    /// What has no word of its own.
+    fn other_warnings(&self) -> Vec<Warning> {
+        let mut out: Vec<_> = self.dataplane.warnings().iter().map(warning).collect();
         out.extend(self.troubles.iter().map(|(about, text)| Warning {
             severity: "error".to_owned(),
             object: (*about).to_owned(),
             text: text.clone(),
+            reason: None,
         }));
-        out.extend(self.slow.warnings());
         out.extend(self.settings.testing.notices.iter().map(|text| Warning {
             severity: "warning".to_owned(),
             object: "testing".to_owned(),
             text: text.clone(),
+            reason: None,
         }));
         out.extend(self.stop.health.troubles().into_iter().map(|(_, text)| Warning {
             severity: "warning".to_owned(),
             object: "health".to_owned(),
             text,
-        }));
-        let left = self
-            .saved
-            .iter()
-            .filter_map(|(attachment, why)| Some((attachment, why.as_ref()?)));
-        out.extend(left.map(|(attachment, why)| Warning {
-            severity: "error".to_owned(),
-            object: format!("Pod {}", attachment.pod),
-            text: format!("cannot be taken up after the restart, and is tried again every second: {why}"),
+            reason: None,
         }));
         out
     }
@@ -188,6 +209,7 @@ fn warning(report: &Report) -> Warning {
         severity: severity.to_owned(),
         object: report.object.clone(),
         text: report.text.clone(),
+        reason: report.reason.map(|reason| reason.name().to_owned()),
     }
 }
 

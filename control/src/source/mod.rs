@@ -4,14 +4,16 @@ mod claims;
 mod faulty;
 mod kubernetes;
 mod manifests;
+mod notice;
 mod reading;
 mod scalar;
 mod scan;
 mod yaml;
 
 pub use claims::Claims;
-pub use kubernetes::{Announcement, Cluster, Kubernetes};
+pub use kubernetes::{Announcement, Cluster, Kubernetes, Servers};
 pub use manifests::{Limits, Manifests};
+pub use notice::{Notice, Regarding};
 pub use reading::{Found, Ignored, Reading, read_text};
 pub use yaml::{Node, Place, VALUE, YamlError, YamlLimits, documents};
 
@@ -83,6 +85,14 @@ impl Source {
         }
     }
 
+    /// The addresses that are asked, where any are.
+    pub fn servers(&self) -> Servers {
+        match self {
+            Self::Manifests(_) => Servers::default(),
+            Self::Kubernetes(kubernetes) => kubernetes.servers(),
+        }
+    }
+
     /// When something was heard from there last, where that can be told.
     pub fn last_heard(&self) -> Option<Instant> {
         match self {
@@ -103,6 +113,21 @@ impl Source {
     pub fn announce(&self, announcement: Option<Announcement>) {
         if let Self::Kubernetes(kubernetes) = self {
             kubernetes.announce(announcement);
+        }
+    }
+
+    /// Tells the cluster's users, if there is a way to. Never waits: what comes faster than it can be said is dropped and counted.
+    pub fn notify(&self, notice: Notice) {
+        if let Self::Kubernetes(kubernetes) = self {
+            kubernetes.notify(notice);
+        }
+    }
+
+    /// How many notices were said, and how many dropped.
+    pub fn notices(&self) -> (u64, u64) {
+        match self {
+            Self::Manifests(_) => (0, 0),
+            Self::Kubernetes(kubernetes) => kubernetes.notices(),
         }
     }
 

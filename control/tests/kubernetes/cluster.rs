@@ -16,13 +16,14 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a truth is compared with before it is asked for again, as a cluster's own controllers may have changed it.
 const TRUE_FOR: Duration = Duration::from_millis(500);
 /// Kinds by their plural names.
-const KINDS: [(&str, Kind); 6] = [
+const KINDS: [(&str, Kind); 7] = [
     ("nodes", Kind::Node),
     ("namespaces", Kind::Namespace),
     ("pods", Kind::Pod),
     ("services", Kind::Service),
     ("endpointslices", Kind::EndpointSlice),
     ("networkpolicies", Kind::NetworkPolicy),
+    ("servicecidrs", Kind::ServiceCidr),
 ];
 
 /// A site with objects of all kinds but policies; what a test does to it comes down to a few words.
@@ -80,6 +81,17 @@ impl Ours {
     /// Requests for all objects of a kind, or of any kind, as a list or as a stream that begins with all.
     pub(super) fn lists(&self, plural: &str) -> u64 {
         self.front().lists(plural)
+    }
+
+    /// The same of all kinds that a first complete state waits for.
+    pub(super) fn lists_of_what_is_needed(&self) -> u64 {
+        let needed = KINDS.iter().filter(|(_, kind)| *kind != Kind::ServiceCidr);
+        needed.map(|(plural, _)| self.lists(plural)).sum()
+    }
+
+    /// Whether a stream of every kind has been asked for.
+    pub(super) fn follows_all(&self) -> bool {
+        KINDS.iter().all(|(plural, _)| self.requests("watch", plural) > 0)
     }
 
     /// Whether some policy, whoever's, names pods.

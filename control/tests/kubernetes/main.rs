@@ -6,6 +6,7 @@
 mod announce;
 mod cluster;
 mod cuts;
+mod detour;
 mod faults;
 mod follow;
 mod objects;

@@ -2,53 +2,11 @@
 
 use super::cluster::{Folder, Follower, Ours, cluster, server, standard};
 use super::objects::{NODE, service};
-use nix::sched::{CloneFlags, unshare};
+use super::detour::{Detour, with_address};
 use serde_json::json;
 use sluice_apiserver::site::Site;
 use sluice_control::source::{Cluster, Kubernetes};
-use std::io::{Read, copy};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::process::Command;
-use std::sync::{Arc, Mutex};
-use std::thread;
-
-/// An address that leads to another one, until it does not any more.
-struct Detour {
-    address: SocketAddr,
-    open: Arc<Mutex<Option<Vec<TcpStream>>>>,
-}
-
-impl Detour {
-    fn to(target: SocketAddr) -> Self {
-        let listener = TcpListener::bind((target.ip(), 0)).unwrap();
-        let address = listener.local_addr().unwrap();
-        let open = Arc::new(Mutex::new(Some(Vec::new())));
-        let shared = open.clone();
-        thread::spawn(move || {
-            for client in listener.incoming() {
-                let (client, server) = (client.unwrap(), TcpStream::connect(target).unwrap());
-                let Some(open) = &mut *shared.lock().unwrap() else {
-                    return;
-                };
-                for (mut from, mut to) in [(&client, &server), (&server, &client)]
-                    .map(|(a, b)| (a.try_clone().unwrap(), b.try_clone().unwrap()))
-                {
-                    thread::spawn(move || copy(&mut from.by_ref(), &mut to));
-                }
-                open.extend([client, server]);
-            }
-        });
-        Self { address, open }
-    }
-
-    fn close(&self) {
-        for stream in self.open.lock().unwrap().take().into_iter().flatten() {
-            let _ = stream.shutdown(std::net::Shutdown::Both);
-        }
-        // The listener ends with the next connection, which nobody serves.
-        let _ = TcpStream::connect(self.address);
-    }
-}
+use std::net::{IpAddr, TcpListener};
 
 #[test]
 fn servers_are_tried_in_turn() {
@@ -59,21 +17,6 @@ fn servers_are_tried_in_turn() {
     follower.catch_up(&ours);
     follower.until("what failed at first is not told any more", |f| f.problems.is_empty());
     assert_eq!(follower.source.server(), format!("{}/", ours.front().url()));
-}
-
-/// Runs in a network namespace of its own, which has this address.
-fn with_address(address: &'static str, body: fn(IpAddr)) {
-    let run = move || {
-        unshare(CloneFlags::CLONE_NEWNET).unwrap();
-        for args in [
-            vec!["link", "set", "lo", "up"],
-            vec!["address", "add", address, "dev", "lo"],
-        ] {
-            assert!(Command::new("ip").args(args).status().unwrap().success());
-        }
-        body(address.parse().unwrap());
-    };
-    thread::spawn(run).join().unwrap();
 }
 
 #[test]

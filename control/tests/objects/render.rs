@@ -209,7 +209,7 @@ fn node(compiled: &Compiled) -> String {
         .map(|(p, n, v4)| format!("{n}/{} IPv{}", proto(*p), if *v4 { 4 } else { 6 }))
         .collect();
     format!(
-        "base {:?} {:?} outside {:?} {:?}\nmac gateway {} vtep {} {}\nranges {:?}\nsteer {frontends:?} {node_ports:?} at {:?}\npod mtu {}\n",
+        "base {:?} {:?} outside {:?} {:?}\nmac gateway {} vtep {} {}\nranges {:?} services {:?}\nsteer {frontends:?} {node_ports:?} at {:?}\npod mtu {}\n",
         node.base_v4,
         node.base_v6,
         node.outside_v4,
@@ -218,6 +218,7 @@ fn node(compiled: &Compiled) -> String {
         node.vtep_mac_v4,
         node.vtep_mac_v6,
         node.cluster_prefixes.to_vec(),
+        node.service_prefixes.to_vec(),
         steering.node_addresses,
         compiled.pod_mtu
     )

@@ -279,6 +279,7 @@ impl Dataplane for Plane {
             severity: Severity::Warning,
             object: format!("masquerade port {port}"),
             text: text.to_owned(),
+            reason: None,
         };
         contested.iter().map(report).collect()
     }

@@ -6,6 +6,7 @@ pub mod auth;
 pub mod control;
 pub mod counters;
 mod discovery;
+mod events;
 pub mod faults;
 mod front;
 pub mod lines;

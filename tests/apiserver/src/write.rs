@@ -1,6 +1,7 @@
 //! Decides what a write does to the store: create, replace, patch, delete, with everything that can be refused about
 //! them. It never reads requests.
 
+use crate::events;
 use crate::patch;
 use crate::resources::{DEFINITIONS, Resource};
 use crate::rules;
@@ -33,7 +34,9 @@ impl Target<'_> {
 /// Creates an object; `name` of the target is not used.
 pub(crate) fn create(inner: &Inner, to: &Target<'_>, object: Value) -> Result<Kept, Status> {
     let resource = to.resource;
-    let mut object = kept(resource, checked(resource, object, to.namespace, None)?);
+    let object = checked(resource, object, to.namespace, None)?;
+    events::born(resource, &object)?;
+    let mut object = kept(resource, object);
     let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     if object["metadata"]["resourceVersion"]
         .as_str()
@@ -156,6 +159,8 @@ fn change(inner: &Inner, to: &Target<'_>, new: impl FnOnce(&Kept) -> Result<Valu
         }
         new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"].clone();
         rules::changed(resource, &old, &mut new, to.status);
+        let shown = |event: &Kept| crate::view::shown(resource, event, crate::view::Shape::Whole);
+        events::changed(resource, &shown(&old), &shown(&new.clone().into()))?;
         if new == *old {
             // The real server writes nothing either, so nobody is told.
             return Ok(old);

@@ -241,6 +241,14 @@ impl Node<'_> {
         self.wait_ready()
     }
 
+    /// As [`Node::start_agent_with`], without waiting for anything.
+    ///
+    /// # Errors
+    /// It is running already, or cannot be started.
+    pub fn launch_agent_with(&self, over: &Map<String, Value>) -> Result<()> {
+        self.launch(&binary("sluice")?, None, over, &[])
+    }
+
     /// As [`Node::start_agent_with`], with these variables in its environment.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use super::claims::Claims;
 use super::view::{at_port, full_name, name_of};
 use crate::compile::inputs::AttachedPod;
-use crate::compile::result::Report;
+use crate::compile::result::{Reason, Report};
 use crate::model::{Name, Store};
 use sluice_policy::Pod;
 use sluice_wire::{Addr, PortSlot, Scope};
@@ -126,7 +126,7 @@ impl Here {
                 Report::info(object, "its Pod object is gone while it is attached; policies see it as it was")
             } else {
                 let text = "it is attached, but no Pod object is known; until one is, it is isolated: only its own node reaches it";
-                Report::warning(object, text)
+                Report::warning(object, text).because(Reason::PodIsolated)
             });
         }
     }

@@ -72,6 +72,7 @@ fn apply(step: Step, store: &mut Store, attached: &mut BTreeMap<u16, AttachedPod
                 identity: Arc::new(identity),
                 node: Some(format!("node-{node}")),
                 created: Some(created.to_string()),
+                uid: None,
             }))));
         }
         Step::Gone { name } => {

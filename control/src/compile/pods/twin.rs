@@ -2,7 +2,7 @@
 
 use super::view::{at_port, full_name, name_of};
 use super::{Attachment, Local};
-use crate::compile::result::Report;
+use crate::compile::result::{Reason, Report};
 use crate::model::{Name, Store};
 use sluice_policy::Pod;
 use sluice_wire::{Addr, Scope};
@@ -58,7 +58,7 @@ impl Twin {
                 pods.push(Arc::new(at_port(pod, &addrs)));
             } else {
                 let text = "it is attached, but no Pod object is known; until one is, it is isolated: only its own node reaches it";
-                reports.push(Report::warning(object, text));
+                reports.push(Report::warning(object, text).because(Reason::PodIsolated));
                 pods.push(Arc::new(nameless(name, &addrs)));
             }
         }
@@ -116,13 +116,13 @@ fn split(name: &str) -> Name {
 
 /// A pod that is at no port here, without addresses that are another's at one.
 fn elsewhere(pod: &Pod, owner_of: &HashMap<Addr, &Name>, reports: &mut Vec<Report>) -> Pod {
-    let object = format!("pod {}", full_name(&name_of(pod)));
+    let other = full_name(&name_of(pod));
     let mut pod = pod.clone();
     pod.addrs.retain(|addr| {
         let Some(owner) = owner_of.get(addr) else { return true };
         let owner = full_name(owner);
-        let text = format!("its address {addr} is attached here as {owner}'s; policies take it for {owner}'s");
-        reports.push(Report::warning(&object, text));
+        let text = format!("its address {addr}, with which it is attached here, is also claimed by {other}; policies take it for this pod's");
+        reports.push(Report::warning(format!("pod {owner}"), text).because(Reason::AddressConflict));
         false
     });
     pod
@@ -168,7 +168,7 @@ fn settle(store: &Store, pods: &mut [Arc<Pod>], reports: &mut Vec<Report>) {
             "its address {addr} is also claimed by {}; policies take it for this pod's",
             losers.join(", ")
         );
-        reports.push(Report::warning(object, text));
+        reports.push(Report::warning(object, text).because(Reason::AddressConflict));
     }
 }
 

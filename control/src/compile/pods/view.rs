@@ -3,7 +3,7 @@
 
 use super::claims::Claims;
 use super::here::Here;
-use crate::compile::result::Report;
+use crate::compile::result::{Reason, Report};
 use crate::model::{Name, PodRecord, Store};
 use sluice_policy::Pod;
 use sluice_wire::Addr;
@@ -63,8 +63,11 @@ pub(super) fn report_taken(record: &PodRecord, here: &Here, reports: &mut Vec<Re
         let Some(owner) = here.owner(addr).map(full_name) else {
             continue;
         };
-        let text = format!("its address {addr} is attached here as {owner}'s; policies take it for {owner}'s");
-        reports.push(Report::warning(format!("pod {}", full_name(&name_of(pod))), text));
+        let other = full_name(&name_of(pod));
+        let text = format!(
+            "its address {addr}, with which it is attached here, is also claimed by {other}; policies take it for this pod's"
+        );
+        reports.push(Report::warning(format!("pod {owner}"), text).because(Reason::AddressConflict));
     }
 }
 
@@ -79,7 +82,7 @@ pub(super) fn report_contested(store: &Store, addr: Addr, here: &Here, claims: &
         "its address {addr} is also claimed by {}; policies take it for this pod's",
         others.join(", ")
     );
-    reports.push(Report::warning(format!("pod {}", full_name(winner)), text));
+    reports.push(Report::warning(format!("pod {}", full_name(winner)), text).because(Reason::AddressConflict));
 }
 
 pub(super) fn name_of(pod: &Pod) -> Name {

@@ -110,7 +110,9 @@ async fn write(
             None,
         ),
         Err(Failure::Other { text, after, .. }) => (text, after),
-        Err(Failure::NotUnderstood(text) | Failure::Garbage(text) | Failure::Broken(text)) => (text, None),
+        Err(Failure::NotUnderstood(text) | Failure::Garbage(text) | Failure::Exists(text) | Failure::Broken(text)) => {
+            (text, None)
+        }
         Err(Failure::NotServed | Failure::Gone | Failure::Silent) => ("it is gone".to_owned(), None),
     };
     *told = true;

@@ -30,8 +30,10 @@ pub(super) enum Failure {
     NotUnderstood(String),
     /// Access is not granted (403).
     Forbidden(String),
-    /// This kind is not served (404).
+    /// This kind is not served, or the object is not there (404).
     NotServed,
+    /// What was to be created is there already (409).
+    Exists(String),
     /// What came is none of what was asked for.
     Garbage(String),
     /// The connection broke before all was there.
@@ -75,6 +77,7 @@ impl Failure {
             400 | 422 => Self::NotUnderstood(text),
             403 => Self::Forbidden(text),
             404 => Self::NotServed,
+            409 => Self::Exists(text),
             401 => Self::Other {
                 text: format!("it does not accept this agent's credentials ({text})"),
                 after,
@@ -183,7 +186,7 @@ async fn send(client: &Client, asked: Asked) -> Result<impl AsyncBufRead + Send 
         .into_data_stream()
         .map_err(io::Error::other)
         .into_async_read();
-    if code == 200 {
+    if matches!(code, 200 | 201) {
         return Ok(body);
     }
     let mut bytes = Vec::new();

@@ -85,6 +85,10 @@ impl Follow {
                     continue;
                 }
                 Err(End::Closed) => return,
+                Err(End::Failure(Failure::NotServed)) if self.want.is_optional() => match self.absent().await {
+                    Ok(()) => continue,
+                    Err(Closed) => return,
+                },
                 Err(End::Failure(failure)) => failure,
             };
             let after = match &failure {
@@ -116,7 +120,7 @@ impl Follow {
         }
     }
 
-    fn list_again(&mut self) {
+    pub(super) fn list_again(&mut self) {
         self.version = None;
         let want = self.want;
         self.shared.save(Op::List { want });
@@ -255,7 +259,10 @@ impl Follow {
             Failure::NotServed => {
                 format!("{url} does not serve them; is this the API server of a cluster from 1.32 on? {stays}")
             }
-            Failure::NotUnderstood(text) | Failure::Garbage(text) | Failure::Other { text, .. } => {
+            Failure::NotUnderstood(text)
+            | Failure::Garbage(text)
+            | Failure::Exists(text)
+            | Failure::Other { text, .. } => {
                 format!("{text}; {stays}")
             }
         };

@@ -6,9 +6,11 @@
 
 mod announce;
 mod answer;
+mod events;
 mod follow;
 mod known;
 mod list;
+mod optional;
 mod pace;
 mod reach;
 #[cfg(test)]
@@ -19,15 +21,18 @@ mod shared;
 mod tests;
 mod wants;
 
-use super::Event;
-use crate::model::Kind;
+use super::{Event, Notice};
+use crate::model::{Kind, Object};
 pub use announce::Announcement;
+use events::Teller;
 use follow::Follow;
 use known::Known;
 use reach::Reach;
+pub use reach::Servers;
 use saved::{Header, Op, Restored};
 use shared::{Closed, Shared, names_pods};
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -98,10 +103,11 @@ impl Kubernetes {
                 match Reach::new(&cluster).await {
                     Ok(reach) => {
                         let (restored, saver, writer) = remembered(&cluster, &reach);
-                        let shared = Arc::new(Shared::new(&cluster, reach, sender, saver));
+                        let (teller, notices) = Teller::new();
+                        let shared = Arc::new(Shared::new(&cluster, reach, (sender, teller), saver));
                         let _ = tell.send(Ok((shared.clone(), writer)));
                         tokio::select! {
-                            () = gather(shared, restored) => {}
+                            () = gather(shared, restored, notices) => {}
                             _ = stopped => {}
                         }
                     }
@@ -142,6 +148,16 @@ impl Kubernetes {
         });
     }
 
+    /// Tells the cluster's users, as soon as it may.
+    pub fn notify(&self, notice: Notice) {
+        self.shared.teller.tell(notice);
+    }
+
+    /// How many notices were said, and how many dropped.
+    pub fn notices(&self) -> (u64, u64) {
+        self.shared.teller.counts()
+    }
+
     /// What is saved takes the place of what another agent saved in this file.
     pub fn save_as(&self, path: PathBuf) {
         self.shared.save(Op::Move { path });
@@ -160,6 +176,11 @@ impl Kubernetes {
     /// What has not been listed yet, in words.
     pub fn missing(&self) -> Vec<&'static str> {
         self.shared.missing()
+    }
+
+    /// All addresses that are asked in turn.
+    pub fn servers(&self) -> Servers {
+        self.shared.reach.servers()
     }
 
     /// The address that is asked now.
@@ -190,6 +211,8 @@ fn remembered(cluster: &Cluster, reach: &Reach) -> (Option<Restored>, Option<Sen
         tracing::warn!("the saved state is damaged and nothing of it is used; all is asked for anew: {text}");
         None
     });
+    // Also of a state that is not complete: they are of this cluster, and may be all that leads to it.
+    reach.learn(&restored.as_ref().map(saved_servers).unwrap_or_default());
     let restored = restored.filter(is_complete);
     match saved::start(path, &header, restored.as_ref()) {
         Ok((saver, writer)) => (restored, Some(saver), Some(writer)),
@@ -198,6 +221,15 @@ fn remembered(cluster: &Cluster, reach: &Reach) -> (Option<Restored>, Option<Sen
             (restored, None, None)
         }
     }
+}
+
+/// The addresses of API servers that an earlier agent knew.
+fn saved_servers(restored: &Restored) -> Vec<SocketAddr> {
+    let slices = restored.objects_with(Want::EndpointSlices, "\"kubernetes.io/service-name\":\"kubernetes\"");
+    let slices: Vec<Object> = slices
+        .filter_map(|(_, decoded)| decoded.object)
+        .collect();
+    shared::api_servers(slices.iter())
 }
 
 /// Whether a state says all that is needed, as one that was saved during the first lists does not.
@@ -213,7 +245,7 @@ fn needs_others(restored: &Restored) -> bool {
 }
 
 /// All requests, until nobody listens.
-async fn gather(shared: Arc<Shared>, restored: Option<Restored>) {
+async fn gather(shared: Arc<Shared>, restored: Option<Restored>, notices: mpsc::Receiver<Notice>) {
     let known: HashMap<Kind, _> = Kind::ALL
         .map(|kind| (kind, Arc::new(Mutex::new(Known::new(kind)))))
         .into();
@@ -226,13 +258,14 @@ async fn gather(shared: Arc<Shared>, restored: Option<Restored>) {
         }
     }
     let mut all = JoinSet::new();
-    for want in Want::FIRST {
+    for want in Want::FIRST.into_iter().chain([Want::ServiceCidrs]) {
         let known = known[&want.kind()].clone();
         all.spawn(Follow::new(want, known, shared.clone(), versions.remove(&want)).run());
     }
     let pods = known[&Kind::Pod].clone();
     all.spawn(others(pods, shared.clone(), versions.remove(&Want::OtherPods)));
-    all.spawn(announce::announce(shared));
+    all.spawn(announce::announce(shared.clone()));
+    all.spawn(events::tell(shared, notices));
     // Each goes on until nobody listens; then all of them end.
     all.join_next().await;
 }

@@ -19,6 +19,15 @@ const LEARNED: usize = 16;
 /// The name in the certificate of every API server, whatever its address is.
 const NAME: &str = "kubernetes.default.svc";
 
+/// Addresses of the API server, as URLs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Servers {
+    /// Those that somebody chose: the configuration, a kubeconfig, or the environment of a pod.
+    pub configured: Vec<String>,
+    /// Those that it told itself.
+    pub learned: Vec<String>,
+}
+
 /// Ways to the API server.
 pub(super) struct Reach {
     base: Config,
@@ -89,6 +98,14 @@ impl Reach {
     pub(super) fn way(&self) -> Way {
         let ways = self.ways();
         ways.all[ways.at].clone()
+    }
+
+    /// All of them.
+    pub(super) fn servers(&self) -> Servers {
+        let ways = self.ways();
+        let mut configured: Vec<String> = ways.all.iter().map(|way| way.url.clone()).collect();
+        let learned = configured.split_off(ways.configured);
+        Servers { configured, learned }
     }
 
     /// No answer came from there.

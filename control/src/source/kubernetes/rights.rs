@@ -1,22 +1,12 @@
 //! What the agent may ask by `deploy/rbac.yaml`, beside what it asks.
 
-use super::Announcement;
 use super::wants::{Made, Want};
+use super::{Announcement, events};
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use std::collections::BTreeSet;
 
 /// Group, resource and verb, as rules have them.
 type Right = (String, String, String);
-
-/// What no request is made for yet: Kubernetes events, and the ranges of Services.
-const AHEAD: [(&str, &str, &str); 6] = [
-    ("", "events", "create"),
-    ("", "events", "patch"),
-    ("events.k8s.io", "events", "create"),
-    ("events.k8s.io", "events", "patch"),
-    ("networking.k8s.io", "servicecidrs", "list"),
-    ("networking.k8s.io", "servicecidrs", "watch"),
-];
 
 /// What a request needs, by the URL of API requests: `/api/v1/RESOURCE[/NAME[/PART]]` or `/apis/GROUP/VERSION/...`.
 fn needs(made: Made) -> Right {
@@ -26,6 +16,10 @@ fn needs(made: Made) -> Right {
         ["api", _, rest @ ..] => ("", rest),
         ["apis", group, _, rest @ ..] => (*group, rest),
         other => panic!("{other:?}"),
+    };
+    let rest = match rest {
+        ["namespaces", _, inside @ ..] if !inside.is_empty() => inside,
+        other => other,
     };
     let resource = match rest {
         [resource] | [resource, _] => (*resource).to_owned(),
@@ -37,20 +31,22 @@ fn needs(made: Made) -> Right {
         ("GET", true) => "watch",
         ("GET", false) => "list",
         ("PATCH", _) => "patch",
+        ("POST", _) => "create",
         other => panic!("{other:?}"),
     };
     (group.to_owned(), resource, verb.to_owned())
 }
 
 fn asked() -> BTreeSet<Right> {
-    let wants = Want::FIRST.into_iter().chain([Want::OtherPods]);
+    let wants = Want::FIRST.into_iter().chain([Want::OtherPods, Want::ServiceCidrs]);
     let followed = wants.flat_map(|want| [want.list("n", None, false), want.watch("n", None, 300)]);
     let announcement = Announcement {
         node: "n".to_owned(),
         annotations: [].into(),
         available: true,
     };
-    followed.chain([announcement.patch()]).map(needs).collect()
+    let written = [announcement.patch()].into_iter().chain(events::requests());
+    followed.chain(written).map(needs).collect()
 }
 
 fn granted() -> BTreeSet<Right> {
@@ -75,8 +71,5 @@ fn granted() -> BTreeSet<Right> {
 
 #[test]
 fn what_is_granted_is_what_is_asked() {
-    let ahead = AHEAD.map(|(group, resource, verb)| (group.to_owned(), resource.to_owned(), verb.to_owned()));
-    let (asked, granted) = (asked(), granted());
-    assert!(ahead.iter().all(|right| !asked.contains(right)), "it is asked now");
-    assert_eq!(granted, asked.into_iter().chain(ahead).collect());
+    assert_eq!(granted(), asked());
 }

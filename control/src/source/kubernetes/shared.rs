@@ -3,6 +3,7 @@
 
 use super::Cluster;
 use super::announce::Announcement;
+use super::events::Teller;
 use super::known::Known;
 use super::reach::Reach;
 use super::saved::Op;
@@ -27,8 +28,12 @@ pub(super) struct Shared {
     pub(super) reach: Reach,
     /// Whether pods of other nodes are needed.
     pub(super) others: watch::Sender<bool>,
+    /// Whenever the API server is found again.
+    pub(super) reconnected: watch::Sender<()>,
     /// What the own Node should say.
     pub(super) announcement: watch::Sender<Option<Announcement>>,
+    /// How the cluster's users are told something.
+    pub(super) teller: Teller,
     sender: mpsc::Sender<Event>,
     state: Mutex<State>,
     streamed_lists: AtomicBool,
@@ -53,7 +58,12 @@ struct State {
 }
 
 impl Shared {
-    pub(super) fn new(cluster: &Cluster, reach: Reach, sender: mpsc::Sender<Event>, saver: Option<Sender<Op>>) -> Self {
+    pub(super) fn new(
+        cluster: &Cluster,
+        reach: Reach,
+        (sender, teller): (mpsc::Sender<Event>, Teller),
+        saver: Option<Sender<Op>>,
+    ) -> Self {
         let state = State {
             missing: Want::FIRST.to_vec(),
             ..State::default()
@@ -63,7 +73,9 @@ impl Shared {
             silence: cluster.silence,
             reach,
             others: watch::Sender::new(false),
+            reconnected: watch::Sender::new(()),
             announcement: watch::Sender::new(None),
+            teller,
             sender,
             state: Mutex::new(state),
             streamed_lists: AtomicBool::new(true),
@@ -84,7 +96,9 @@ impl Shared {
         }
         match want {
             Want::NetworkPolicies => self.need_others(known.served().any(names_pods)),
-            Want::EndpointSlices if events.iter().any(is_of_the_api_server) => self.reach.learn(&api_servers(known)),
+            Want::EndpointSlices if events.iter().any(is_of_the_api_server) => {
+                self.reach.learn(&api_servers(known.served()));
+            }
             _ => {}
         }
         for event in events {
@@ -183,6 +197,9 @@ impl Shared {
             state.restored.retain(|restored| *restored != want);
             std::mem::take(&mut state.unreachable)
         };
+        if !solved.is_empty() {
+            self.reconnected.send_replace(());
+        }
         for origin in solved {
             self.send(Event::Solved { origin }).await?;
         }
@@ -247,8 +264,9 @@ fn is_of_the_api_server(event: &Event) -> bool {
     }
 }
 
-fn api_servers(known: &Known) -> Vec<SocketAddr> {
-    let mut all: Vec<SocketAddr> = known.served().filter_map(addresses).flatten().collect();
+/// The end points of that Service.
+pub(super) fn api_servers<'o>(objects: impl Iterator<Item = &'o Object>) -> Vec<SocketAddr> {
+    let mut all: Vec<SocketAddr> = objects.filter_map(addresses).flatten().collect();
     all.sort();
     all.dedup();
     all

@@ -57,3 +57,45 @@ fn saved_pods_that_no_policy_names_any_more_are_not_served() {
     drop(source);
     std::fs::remove_dir_all(dir).unwrap();
 }
+
+/// A real server refuses such names, so only what is between it and us could say them.
+#[test]
+fn names_that_are_none_are_told_in_printable_words_and_the_rest_is_served() {
+    let endless = "x".repeat(1 << 20);
+    for name in ["evil\u{1b}[2J\u{7}", "two\nlines", "Upper", "", " ", "a/b", &endless] {
+        for (kind, spec) in [
+            (Kind::Pod, json!({"nodeName": "n"})),
+            (
+                Kind::Service,
+                json!({"clusterIP": "10.96.0.9", "ports": [{"port": 80}]}),
+            ),
+            (Kind::Node, json!({"podCIDR": "10.0.1.0/24"})),
+        ] {
+            let mut known = Known::new(kind);
+            let object = |name: &str| match kind.namespaced() {
+                true => json!({"metadata": {"name": name, "namespace": "d"}, "spec": spec}),
+                false => json!({"metadata": {"name": name}, "spec": spec}),
+            };
+            let mut hostile = object(name);
+            let Some(heard) = known.is(0, &mut hostile) else {
+                assert_eq!(name, "", "nobody knows what it is");
+                continue;
+            };
+            let [Event::Problem(problem)] = &heard.events[..] else {
+                panic!("{:?}", heard.events)
+            };
+            for text in [&problem.to_string(), &problem.origin, &problem.text] {
+                assert!(!text.contains(char::is_control) && text.len() < 1000, "{text:.200}");
+            }
+            let events = known.is(0, &mut object("good")).unwrap().events;
+            assert!(matches!(&events[..], [Event::Change(Change::Upsert(_))]), "{events:?}");
+            assert!(
+                known
+                    .gone(0, &hostile)
+                    .events
+                    .iter()
+                    .any(|event| matches!(event, Event::Solved { .. }))
+            );
+        }
+    }
+}

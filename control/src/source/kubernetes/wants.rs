@@ -23,6 +23,8 @@ pub(super) enum Want {
     OwnPods,
     /// Pods of other nodes that have an address of their own and have not ended.
     OtherPods,
+    /// Ranges of service addresses, where they are objects.
+    ServiceCidrs,
 }
 
 /// Who serves a Service that is not ours, and Services without an address: they and their slices have these labels.
@@ -50,7 +52,13 @@ impl Want {
             Self::EndpointSlices => Kind::EndpointSlice,
             Self::NetworkPolicies => Kind::NetworkPolicy,
             Self::OwnPods | Self::OtherPods => Kind::Pod,
+            Self::ServiceCidrs => Kind::ServiceCidr,
         }
+    }
+
+    /// Whether a server may not have them, as those before 1.33 do not; nothing waits for them.
+    pub(super) const fn is_optional(self) -> bool {
+        matches!(self, Self::ServiceCidrs)
     }
 
     /// Which of the requests about its kind it is.
@@ -68,6 +76,7 @@ impl Want {
             Self::NetworkPolicies => "networkpolicies",
             Self::OwnPods => "pods of this node",
             Self::OtherPods => "pods of other nodes",
+            Self::ServiceCidrs => "servicecidrs",
         }
     }
 
@@ -85,6 +94,7 @@ impl Want {
             Self::EndpointSlices => ("discovery.k8s.io", "endpointslices"),
             Self::NetworkPolicies => ("networking.k8s.io", "networkpolicies"),
             Self::OwnPods | Self::OtherPods => ("", "pods"),
+            Self::ServiceCidrs => ("networking.k8s.io", "servicecidrs"),
         }
     }
 

@@ -29,6 +29,9 @@ pub(super) enum Verb {
         /// leaves connections, pods and the uplink's program in place
         #[arg(long)]
         take_over: bool,
+        /// Name of this node's Node object. Stronger than the configuration's `node`, and that than the environment's NODE_NAME
+        #[arg(long, value_name = "NAME", value_parser = crate::config::node_name)]
+        node: Option<String>,
     },
     /// How the node is: ready or not and why, load, drops, warnings
     Status {

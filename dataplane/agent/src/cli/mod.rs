@@ -56,8 +56,12 @@ fn act(cli: Cli) -> anyhow::Result<()> {
                 "--socket is for commands that talk to a running agent; the key `socket` of its configuration says where it answers"
             )
         }
-        Verb::Run { config, take_over } => {
-            let config = Config::load(&config)?;
+        Verb::Run {
+            config,
+            take_over,
+            node,
+        } => {
+            let config = Config::load_as(&config, node)?;
             logging::start(&config.log)?;
             run::run(&config, take_over)
         }

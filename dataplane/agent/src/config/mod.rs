@@ -11,6 +11,7 @@ mod tree;
 mod values;
 
 pub(crate) use error::ConfigError;
+pub(crate) use read::node_name;
 
 use sluice_control::HealthSettings;
 use sluice_lb::{PortRange, SchedulerKind};
@@ -250,8 +251,16 @@ impl Config {
     /// # Errors
     /// The first thing that is wrong, with its line and what would be right.
     pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
+        Self::load_as(path, None)
+    }
+
+    /// The same for the node of this name, whatever the file says.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub(crate) fn load_as(path: &Path, node: Option<String>) -> Result<Self, ConfigError> {
         read::file(path)
-            .and_then(|bytes| read::config(&bytes))
+            .and_then(|bytes| read::config_as(&bytes, node))
             .map_err(|fault| fault.in_file(path))
     }
 

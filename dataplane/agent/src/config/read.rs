@@ -39,8 +39,8 @@ pub(super) fn file(path: &Path) -> Result<Vec<u8>, Fault> {
     }
 }
 
-/// Reads a file's content.
-pub(super) fn config(bytes: &[u8]) -> Result<Config, Fault> {
+/// Reads a file's content, for the node of this name, if one is given.
+pub(super) fn config_as(bytes: &[u8], named: Option<String>) -> Result<Config, Fault> {
     let text = str::from_utf8(bytes).map_err(|err| {
         let line = 1 + bytes[..err.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() as u64;
         Fault::at(
@@ -56,6 +56,9 @@ pub(super) fn config(bytes: &[u8]) -> Result<Config, Fault> {
     let mut config = Config::with_defaults(name);
     config.uplink.find = how;
     set(&mut config.node, find("node"), node)?;
+    if let Some(named) = named {
+        config.node = named;
+    }
     if config.node.is_empty() {
         return Err(Fault::whole_file(
             "`node` is missing, and the host has no name; give the name of this node's Node object",
@@ -218,14 +221,23 @@ fn is_interface(name: &str) -> bool {
         && !name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control())
 }
 
+const NODE_NAME: &str = "the name of a Node object: lower-case letters, digits, `-` and `.`";
+
 /// A DNS subdomain name, as Kubernetes names nodes (RFC 1123 section 2.1, in lower case).
 fn node(value: &Value<'_>) -> Result<String, Fault> {
-    const WANT: &str = "the name of a Node object: lower-case letters, digits, `-` and `.`";
-    let name = value.text(WANT)?;
+    let name = value.text(NODE_NAME)?;
     if is_node_name(name) {
         Ok(name.into())
     } else {
-        Err(value.wrong(WANT))
+        Err(value.wrong(NODE_NAME))
+    }
+}
+
+/// The same from the command line.
+pub(crate) fn node_name(text: &str) -> Result<String, String> {
+    match is_node_name(text) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("want {NODE_NAME}")),
     }
 }
 
@@ -280,4 +292,27 @@ fn workers(tree: &Tree, workers: &mut WorkersConfig) -> Result<(), Fault> {
     }
     workers.pinned = Some(list);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_on_the_command_line_is_stronger_than_the_files() {
+        let named = |text: &str, name: Option<&str>| {
+            let name = name.map(|name| node_name(name).unwrap());
+            config_as(text.as_bytes(), name).unwrap().node
+        };
+        let text = "uplink: {interface: eth1}\nnode: in-the-file\n";
+        assert_eq!(named(text, None), "in-the-file");
+        assert_eq!(named(text, Some("as.said")), "as.said");
+        assert_eq!(named("uplink: {interface: eth1}", Some("as-said")), "as-said");
+        for wrong in ["", "Node", "a_b", "-a", "a..b", &"a".repeat(254)] {
+            assert!(
+                node_name(wrong).unwrap_err().contains("name of a Node object"),
+                "{wrong}"
+            );
+        }
+    }
 }

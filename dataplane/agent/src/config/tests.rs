@@ -3,7 +3,7 @@ use super::*;
 use proptest::prelude::*;
 
 fn parse(text: &str) -> Result<Config, String> {
-    read::config(text.as_bytes()).map_err(|fault| fault.in_file(Path::new("c.yaml")).to_string())
+    read::config_as(text.as_bytes(), None).map_err(|fault| fault.in_file(Path::new("c.yaml")).to_string())
 }
 
 /// What is said about a configuration that is right but for `text`.
@@ -502,7 +502,7 @@ fn a_file_that_is_no_configuration_says_what_to_do() {
         open.starts_with("config c.yaml, line ") && !open.contains('\n'),
         "{open}"
     );
-    let binary = read::config(b"node: a\nmanifests: \xff\n")
+    let binary = read::config_as(b"node: a\nmanifests: \xff\n", None)
         .unwrap_err()
         .in_file(Path::new("c.yaml"));
     assert!(
@@ -563,14 +563,14 @@ fn near() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn any_bytes_are_accepted_or_refused_in_one_line(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
-        if let Err(fault) = read::config(&bytes) {
+        if let Err(fault) = read::config_as(&bytes, None) {
             prop_assert!(!fault.text.contains('\n') && fault.line != Some(0));
         }
     }
 
     #[test]
     fn so_are_texts_that_look_like_a_configuration(text in near()) {
-        if let Err(fault) = read::config(text.as_bytes()) {
+        if let Err(fault) = read::config_as(text.as_bytes(), None) {
             prop_assert!(!fault.text.chars().any(char::is_control), "{}", fault.text);
             prop_assert!(fault.line.is_none_or(|line| (1..=text.lines().count() as u64 + 1).contains(&line)), "{:?}", fault.line);
         }
@@ -578,6 +578,6 @@ proptest! {
 
     #[test]
     fn deep_nesting_ends_early(depth in 1usize..3000, open in prop::sample::select(vec!["[", "{a: ", "- "])) {
-        prop_assert!(read::config(open.repeat(depth).as_bytes()).is_err());
+        prop_assert!(read::config_as(open.repeat(depth).as_bytes(), None).is_err());
     }
 }

@@ -3,6 +3,7 @@
 mod client;
 #[path = "../common/mod.rs"]
 mod common;
+mod events;
 mod faults;
 mod reads;
 mod restore;

@@ -214,6 +214,7 @@ fn an_event_is_one_object_in_two_groups() {
     let event = json!({
         "metadata": {"name": "e", "namespace": "default"}, "regarding": {"kind": "Node", "name": "n1"}, "note": "hello",
         "reason": "Ready", "type": "Normal", "reportingController": "sluice", "reportingInstance": "n1", "action": "Start",
+        "eventTime": "2026-11-01T10:00:00.000000Z",
     });
     assert_eq!(
         post(to, "/apis/events.k8s.io/v1/namespaces/default/events", &event).code,

@@ -40,10 +40,23 @@ impl Restored {
         wanted: impl Fn(Want) -> bool,
     ) -> impl Iterator<Item = (Want, Decoded)> {
         let saved = self.lines.values().filter(move |saved| wanted(saved.want));
-        saved.filter_map(|saved| {
-            let text = str::from_utf8(&self.bytes[saved.object.clone()]).ok()?;
-            Some((saved.want, decode_text(saved.want.kind(), text)))
-        })
+        saved.filter_map(|saved| Some((saved.want, decode_text(saved.want.kind(), self.text(saved)?))))
+    }
+
+    /// Those of one request whose text, as it is written, has this in it, read.
+    pub(in crate::source::kubernetes) fn objects_with(
+        &self,
+        want: Want,
+        part: &str,
+    ) -> impl Iterator<Item = (Want, Decoded)> {
+        let saved = self.lines.values().filter(move |saved| saved.want == want);
+        let texts = saved.filter_map(|saved| self.text(saved));
+        let texts = texts.filter(move |text| text.contains(part));
+        texts.map(move |text| (want, decode_text(want.kind(), text)))
+    }
+
+    fn text(&self, saved: &Saved) -> Option<&str> {
+        str::from_utf8(&self.bytes[saved.object.clone()]).ok()
     }
 
     /// Bytes of each object's line, by what it is about.

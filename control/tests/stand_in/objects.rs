@@ -1,0 +1,46 @@
+//! Objects of a small cluster, as an API server has them.
+
+use serde_json::{Value, json};
+
+/// The node that asks.
+pub(super) const NODE: &str = "node-a";
+
+pub(super) fn node(name: &str, range: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Node", "metadata": {"name": name},
+        "spec": {"podCIDR": range, "podCIDRs": [range]},
+        "status": {"addresses": [{"type": "InternalIP", "address": "192.0.2.1"}]},
+    })
+}
+
+pub(super) fn pod(name: &str, node: &str, address: &str) -> Value {
+    let mut pod = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": name, "namespace": "default", "labels": {"app": name}},
+        "spec": {"containers": [{"name": "c", "image": "i"}]},
+        "status": {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}]},
+    });
+    if !node.is_empty() {
+        pod["spec"]["nodeName"] = json!(node);
+    }
+    pod
+}
+
+pub(super) fn service(name: &str, address: &str, port: u16) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": "default"},
+        "spec": {"type": "ClusterIP", "clusterIP": address, "clusterIPs": [address], "ports": [{"port": port, "protocol": "TCP"}]},
+    })
+}
+
+pub(super) fn slice(service: &str, addresses: &[&str]) -> Value {
+    let endpoints: Vec<Value> = addresses
+        .iter()
+        .map(|address| json!({"addresses": [address]}))
+        .collect();
+    json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {"name": format!("{service}-1"), "namespace": "default", "labels": {"kubernetes.io/service-name": service}},
+        "endpoints": endpoints, "ports": [{"name": "", "port": 8080, "protocol": "TCP"}],
+    })
+}
