@@ -24,7 +24,10 @@ fn a_broken_stream_goes_on_where_it_was_without_a_list() {
         let changes = follower.changes;
         follower.catch_up(&ours);
         if !ours.0.forgets() {
-            assert_eq!((ours.lists_of_what_is_needed(), follower.changes - changes), (before.0, 2));
+            assert_eq!(
+                (ours.lists_of_what_is_needed(), follower.changes - changes),
+                (before.0, 2)
+            );
             assert_eq!(ours.requests("watch", "services"), before.1 + 1);
         }
     }

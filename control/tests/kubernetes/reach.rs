@@ -1,8 +1,8 @@
 //! Where a server is found, and which one is believed.
 
 use super::cluster::{Folder, Follower, Ours, cluster, server, standard};
-use super::objects::{NODE, service};
 use super::detour::{Detour, with_address};
+use super::objects::{NODE, service};
 use serde_json::json;
 use sluice_apiserver::site::Site;
 use sluice_control::source::{Cluster, Kubernetes};

@@ -32,16 +32,16 @@ fn a_restart_serves_what_was_saved_at_once_and_goes_on_without_a_list() {
         follower.until("the saved state", |f| f.store.synced());
         assert_eq!(follower.objects, before);
         assert!(follower.source.saved_age().is_some() && follower.source.missing().is_empty());
-        let asked = ours.lists("");
+        let asked = ours.lists_of_what_is_needed();
         ours.open();
         let changes = follower.changes;
         follower.catch_up(&ours);
         assert_eq!(follower.changes - changes, 3, "nothing was said again");
         follower.until("all is confirmed", |f| f.source.saved_age().is_none());
         assert!(
-            ours.lists("") == asked || ours.0.forgets(),
+            ours.lists_of_what_is_needed() == asked || ours.0.forgets(),
             "{} lists",
-            ours.lists("") - asked
+            ours.lists_of_what_is_needed() - asked
         );
     }
 }

@@ -1,8 +1,8 @@
 //! Addresses that the API server told of itself, after a restart.
 
 use super::cluster::{Folder, Follower, server, server_at};
-use super::objects::service;
 use super::detour::{Detour, with_address};
+use super::objects::service;
 use serde_json::{Value, json};
 use sluice_apiserver::{Denial, Server};
 use sluice_control::source::Cluster;

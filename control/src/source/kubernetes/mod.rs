@@ -226,9 +226,7 @@ fn remembered(cluster: &Cluster, reach: &Reach) -> (Option<Restored>, Option<Sen
 /// The addresses of API servers that an earlier agent knew.
 fn saved_servers(restored: &Restored) -> Vec<SocketAddr> {
     let slices = restored.objects_with(Want::EndpointSlices, "\"kubernetes.io/service-name\":\"kubernetes\"");
-    let slices: Vec<Object> = slices
-        .filter_map(|(_, decoded)| decoded.object)
-        .collect();
+    let slices: Vec<Object> = slices.filter_map(|(_, decoded)| decoded.object).collect();
     shared::api_servers(slices.iter())
 }
 
