@@ -24,17 +24,20 @@ pub enum Kind {
     EndpointSlice,
     /// `networking.k8s.io/v1` NetworkPolicy.
     NetworkPolicy,
+    /// `policy.networking.k8s.io/v1alpha2` ClusterNetworkPolicy.
+    ClusterNetworkPolicy,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Node,
         Self::Namespace,
         Self::Pod,
         Self::Service,
         Self::EndpointSlice,
         Self::NetworkPolicy,
+        Self::ClusterNetworkPolicy,
     ];
 
     /// The name in the API.
@@ -46,12 +49,13 @@ impl Kind {
             Self::Service => "Service",
             Self::EndpointSlice => "EndpointSlice",
             Self::NetworkPolicy => "NetworkPolicy",
+            Self::ClusterNetworkPolicy => "ClusterNetworkPolicy",
         }
     }
 
     /// Whether its objects live in a namespace.
     pub const fn namespaced(self) -> bool {
-        !matches!(self, Self::Node | Self::Namespace)
+        !matches!(self, Self::Node | Self::Namespace | Self::ClusterNetworkPolicy)
     }
 }
 
@@ -92,6 +96,8 @@ pub enum Object {
     Slice(Arc<SliceRecord>),
     /// A network policy.
     Policy(Arc<PolicyRecord>),
+    /// A cluster network policy.
+    ClusterPolicy(Arc<ClusterPolicyRecord>),
 }
 
 impl Object {
@@ -104,6 +110,7 @@ impl Object {
             Self::Service(r) => (Kind::Service, r.namespace.as_str(), &r.name),
             Self::Slice(r) => (Kind::EndpointSlice, r.namespace.as_str(), &r.name),
             Self::Policy(r) => (Kind::NetworkPolicy, r.namespace.as_str(), &r.name),
+            Self::ClusterPolicy(r) => (Kind::ClusterNetworkPolicy, "", &r.policy.name),
         };
         Key {
             kind,
@@ -158,6 +165,15 @@ pub struct PodRecord {
     pub node: Option<String>,
     /// `creationTimestamp`, RFC 3339 in UTC, so that text order is age.
     pub created: Option<String>,
+}
+
+/// A cluster network policy.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClusterPolicyRecord {
+    /// What is served of it.
+    pub policy: Arc<sluice_policy::ClusterPolicy>,
+    /// What it asks for and does not get, each with its field and what follows from that.
+    pub not_honoured: Vec<String>,
 }
 
 /// A service that has addresses to be reached by.

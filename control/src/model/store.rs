@@ -1,6 +1,9 @@
 //! Decides which records are current and what changed since one last looked. It never judges their content.
 
-use super::{Key, Kind, NamespaceRecord, NodeRecord, Object, PodRecord, PolicyRecord, ServiceRecord, SliceRecord};
+use super::{
+    ClusterPolicyRecord, Key, Kind, NamespaceRecord, NodeRecord, Object, PodRecord, PolicyRecord, ServiceRecord,
+    SliceRecord,
+};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -32,7 +35,7 @@ pub struct Revisions {
     pub services: u64,
     /// Pod ranges of nodes.
     pub prefixes: u64,
-    /// Policies.
+    /// Policies, those of the cluster among them.
     pub policies: u64,
 }
 
@@ -47,6 +50,7 @@ pub struct Store {
     /// Slices by the service they belong to.
     slices_of: BTreeMap<Name, BTreeMap<String, Arc<SliceRecord>>>,
     policies: BTreeMap<Name, Arc<PolicyRecord>>,
+    cluster_policies: BTreeMap<Name, Arc<ClusterPolicyRecord>>,
     revisions: Revisions,
     /// Services that changed last, the latest last: one for each of the last revisions.
     changed: VecDeque<Name>,
@@ -136,6 +140,11 @@ impl Store {
         self.policies.values()
     }
 
+    /// All cluster policies, by name.
+    pub fn cluster_policies(&self) -> impl Iterator<Item = &Arc<ClusterPolicyRecord>> {
+        self.cluster_policies.values()
+    }
+
     fn upsert(&mut self, object: Object) -> bool {
         let Key { namespace, name, .. } = object.key();
         let name = (namespace, name);
@@ -165,6 +174,7 @@ impl Store {
                 changed
             }
             Object::Policy(record) => put(&mut self.policies, name, record, &mut revisions.policies),
+            Object::ClusterPolicy(record) => put(&mut self.cluster_policies, name, record, &mut revisions.policies),
             Object::Slice(record) => {
                 if self.slices.get(&name) == Some(&record) {
                     return false;
@@ -208,6 +218,10 @@ impl Store {
                 return gone;
             }
             Kind::NetworkPolicy => (self.policies.remove(&name).is_some(), &mut revisions.policies),
+            Kind::ClusterNetworkPolicy => {
+                let gone = self.cluster_policies.remove(&name).is_some();
+                (gone, &mut revisions.policies)
+            }
             Kind::EndpointSlice => return self.unlink(&name),
         };
         *revision += u64::from(gone);
