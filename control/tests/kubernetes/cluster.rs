@@ -14,13 +14,14 @@ use std::time::{Duration, Instant};
 /// After which a condition counts as never met.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Kinds by their plural names.
-const KINDS: [(&str, Kind); 6] = [
+const KINDS: [(&str, Kind); 7] = [
     ("nodes", Kind::Node),
     ("namespaces", Kind::Namespace),
     ("pods", Kind::Pod),
     ("services", Kind::Service),
     ("endpointslices", Kind::EndpointSlice),
     ("networkpolicies", Kind::NetworkPolicy),
+    ("clusternetworkpolicies", Kind::ClusterNetworkPolicy),
 ];
 
 /// With objects of all kinds but policies.
@@ -182,7 +183,12 @@ pub(super) fn truth(server: &Server) -> BTreeMap<Key, Object> {
             .to_owned()
     };
     let named = |object: &Value| object.pointer("/spec/ingress/0/from/0/podSelector").is_some();
-    let others = server.objects("networkpolicies").iter().any(|policy| named(policy));
+    let of_cluster = |object: &Value| object.pointer("/spec/ingress/0/from/0").is_some();
+    let others = server.objects("networkpolicies").iter().any(|policy| named(policy))
+        || server
+            .objects("clusternetworkpolicies")
+            .iter()
+            .any(|policy| of_cluster(policy));
     let mut all = BTreeMap::new();
     for (plural, kind) in KINDS {
         for kept in server.objects(plural) {

@@ -19,6 +19,8 @@ pub(super) enum Want {
     EndpointSlices,
     /// All of them.
     NetworkPolicies,
+    /// All of them, while their definition exists.
+    ClusterNetworkPolicies,
     /// Pods that run on this node.
     OwnPods,
     /// Pods of other nodes that have an address of their own and have not ended.
@@ -32,12 +34,13 @@ const PAGE: u32 = 500;
 
 impl Want {
     /// What is needed from the start.
-    pub(super) const FIRST: [Self; 6] = [
+    pub(super) const FIRST: [Self; 7] = [
         Self::Nodes,
         Self::Namespaces,
         Self::Services,
         Self::EndpointSlices,
         Self::NetworkPolicies,
+        Self::ClusterNetworkPolicies,
         Self::OwnPods,
     ];
 
@@ -49,6 +52,7 @@ impl Want {
             Self::Services => Kind::Service,
             Self::EndpointSlices => Kind::EndpointSlice,
             Self::NetworkPolicies => Kind::NetworkPolicy,
+            Self::ClusterNetworkPolicies => Kind::ClusterNetworkPolicy,
             Self::OwnPods | Self::OtherPods => Kind::Pod,
         }
     }
@@ -66,6 +70,7 @@ impl Want {
             Self::Services => "services",
             Self::EndpointSlices => "endpointslices",
             Self::NetworkPolicies => "networkpolicies",
+            Self::ClusterNetworkPolicies => "clusternetworkpolicies",
             Self::OwnPods => "pods of this node",
             Self::OtherPods => "pods of other nodes",
         }
@@ -84,8 +89,19 @@ impl Want {
             Self::Services => ("", "services"),
             Self::EndpointSlices => ("discovery.k8s.io", "endpointslices"),
             Self::NetworkPolicies => ("networking.k8s.io", "networkpolicies"),
+            Self::ClusterNetworkPolicies => ("policy.networking.k8s.io", "clusternetworkpolicies"),
             Self::OwnPods | Self::OtherPods => ("", "pods"),
         }
+    }
+
+    /// Whether a server may know nothing of this kind, which then has no objects.
+    pub(super) const fn is_optional(self) -> bool {
+        matches!(self, Self::ClusterNetworkPolicies)
+    }
+
+    /// Whether these may name pods of other nodes.
+    pub(super) const fn are_policies(self) -> bool {
+        matches!(self, Self::NetworkPolicies | Self::ClusterNetworkPolicies)
     }
 
     /// One page of a list, `token` being what the page before gave; `whole` asks for all that is left at once.
@@ -123,6 +139,7 @@ impl Want {
         let (group, plural) = self.resource();
         Request::new(match group {
             "" => format!("/api/v1/{plural}"),
+            group if self == Self::ClusterNetworkPolicies => format!("/apis/{group}/v1alpha2/{plural}"),
             group => format!("/apis/{group}/v1/{plural}"),
         })
     }
