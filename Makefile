@@ -6,7 +6,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test build prepare format lint tests rules unit-test lab-test test-fault test-cluster test-floor neighbours soak bench bench-full instructions ab compare fuzz miri vm-test programs deny
+.PHONY: help demo test build prepare format lint tests rules unit-test lab-test test-fault test-cluster test-kube test-floor neighbours soak outage bench bench-full instructions ab compare fuzz miri vm-test programs deny
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,12 @@ NOT_FROM_A_CLUSTER := $(shell sed -n 's/^[a-z]/--skip &/p' tests/lab/not-from-a-
 test-cluster: programs ## Only lab tests, with agents that have their objects from an API server (tests/apiserver) instead of manifests
 	SLUICE_LAB_SOURCE=kubernetes $(CARGO) test --locked --no-fail-fast -p sluice-lab --test e2e -- --exact $(NOT_FROM_A_CLUSTER)
 
+# From the command line only, so that nobody's cluster is meant by accident. One test after the other: policies of one are everybody's.
+ONLY_THE_STAND_IN := $(shell sed -n 's/^[a-z]/--skip &/p' control/tests/kubernetes/only-the-stand-in.txt)
+test-kube: ## Only what follows an API server, against the real one that KUBECONFIG=FILE names (1.32 or later, as administrator); it makes namespaces and nodes of its own and removes them
+	@test "$(origin KUBECONFIG)" = "command line" -a -r "$(KUBECONFIG)" || { echo "make test-kube KUBECONFIG=FILE: FILE is to be the kubeconfig of an administrator" >&2; exit 1; }
+	SLUICE_TEST_KUBECONFIG=$(abspath $(KUBECONFIG)) $(if $(filter-out 0 no false,$(FORGETS)),SLUICE_TEST_FORGETS=1) $(CARGO) test --locked --no-fail-fast -p sluice-control -p sluice-apiserver --test kubernetes --test conventions -- --test-threads 1 --exact $(ONLY_THE_STAND_IN)
+
 # Pods of jumbo frames need what the floor does not have; what they get there has a test of its own.
 FLOOR_SKIPS := jumbo::pods_use jumbo::jumbo_frames jumbo::an_uplink_whose_mtu
 test-floor: programs ## Only the lab tests, without anything that Linux newer than 6.1 has
@@ -71,6 +77,9 @@ neighbours: ## Only what a neighbour of floods and of a slow pod feels: times of
 
 soak: programs ## Everything at once for MINUTES (10): traffic of all kinds, churn, agents that stop and die
 	SLUICE_SOAK_SECONDS=$$(($(or $(MINUTES),10) * 60)) $(CARGO) test --locked -p sluice-lab --test e2e -- --nocapture soak
+
+outage: programs ## No API server for MINUTES (10): no probe fails, no packet is lost; and what changes elsewhere costs
+	SLUICE_OUTAGE_SECONDS=$$(($(or $(MINUTES),10) * 60)) $(CARGO) test --locked -p sluice-lab --test e2e -- --nocapture outage
 
 # What is compared takes turns in one program, so figures of one run may be compared, whatever else the machine does.
 bench: ## Measure what a packet costs, in ten minutes, and write target/perf/summary.json and report.html; wants an idle machine

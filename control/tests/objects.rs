@@ -6,6 +6,8 @@ mod world;
 #[path = "objects/render.rs"]
 mod render;
 
+#[path = "objects/clusters.rs"]
+mod clusters;
 #[path = "objects/hostile.rs"]
 mod hostile;
 #[path = "objects/manifests.rs"]

@@ -50,16 +50,16 @@ impl Collector for Figures {
 struct Out<'e>(DescriptorEncoder<'e>);
 
 impl Out<'_> {
-    fn gauge(&mut self, name: &str, help: &str, unit: Option<Unit>, value: f64) -> Result {
+    fn gauge(&mut self, name: &str, help: &str, unit: Option<&Unit>, value: f64) -> Result {
         let value = ConstGauge::new(value);
-        let encoder =
-            self.0
-                .encode_descriptor(name, help, unit.as_ref(), prometheus_client::metrics::MetricType::Gauge)?;
+        let encoder = self
+            .0
+            .encode_descriptor(name, help, unit, prometheus_client::metrics::MetricType::Gauge)?;
         value.encode(encoder)
     }
 
     /// A gauge that is not there while nobody knows it.
-    fn maybe(&mut self, name: &str, help: &str, unit: Option<Unit>, value: Option<f64>) -> Result {
+    fn maybe(&mut self, name: &str, help: &str, unit: Option<&Unit>, value: Option<f64>) -> Result {
         value.map_or(Ok(()), |value| self.gauge(name, help, unit, value))
     }
 
@@ -78,30 +78,22 @@ impl Out<'_> {
     }
 
     fn counters(&mut self, name: &str, help: &str, rows: impl IntoIterator<Item = (Labels, u64)>) -> Result {
-        self.counters_in(
-            name,
-            help,
-            None,
-            rows.into_iter().map(|(labels, value)| (labels, value)),
-        )
+        self.counters_in(name, help, None, rows)
     }
 
     fn counters_in<N>(
         &mut self,
         name: &str,
         help: &str,
-        unit: Option<Unit>,
+        unit: Option<&Unit>,
         rows: impl IntoIterator<Item = (Labels, N)>,
     ) -> Result
     where
         ConstCounter<N>: EncodeMetric,
     {
-        let mut family = self.0.encode_descriptor(
-            name,
-            help,
-            unit.as_ref(),
-            prometheus_client::metrics::MetricType::Counter,
-        )?;
+        let mut family = self
+            .0
+            .encode_descriptor(name, help, unit, prometheus_client::metrics::MetricType::Counter)?;
         for (labels, value) in rows {
             ConstCounter::new(value).encode(family.encode_family(&labels)?)?;
         }
@@ -122,7 +114,7 @@ fn node(out: &mut Out<'_>, status: &Status) -> Result {
     out.gauge(
         "uptime",
         "How long the agent has run",
-        Some(Unit::Seconds),
+        Some(&Unit::Seconds),
         seconds(status.uptime_ms),
     )?;
     out.gauge(
@@ -134,7 +126,7 @@ fn node(out: &mut Out<'_>, status: &Status) -> Result {
     out.gauge(
         "generation_age",
         "How long it has been served",
-        Some(Unit::Seconds),
+        Some(&Unit::Seconds),
         seconds(status.generation_age_ms),
     )?;
     out.gauge(
@@ -172,19 +164,19 @@ fn source(out: &mut Out<'_>, status: &Status) -> Result {
     out.maybe(
         "source_heard_age",
         "Time since the API server was heard of last, by any of its streams",
-        Some(Unit::Seconds),
+        Some(&Unit::Seconds),
         source.last_heard_ms.map(seconds),
     )?;
     out.maybe(
         "source_change_age",
         "Time since an object changed last",
-        Some(Unit::Seconds),
+        Some(&Unit::Seconds),
         source.last_change_ms.map(seconds),
     )?;
     out.maybe(
         "source_saved_age",
         "Age of the saved state that is served until the API server was heard of about all of it",
-        Some(Unit::Seconds),
+        Some(&Unit::Seconds),
         source.saved_age_ms.map(seconds),
     )?;
     out.gauge(

@@ -84,7 +84,7 @@ pub(super) fn encode(out: &mut Out<'_>, counters: &CountersReport) -> Result {
         frames,
     )?;
     let help = "The same of bytes; pushed and pulled are headers put on and taken off";
-    out.counters_in("frame", help, Some(Unit::Bytes), balance("bytes"))?;
+    out.counters_in("frame", help, Some(&Unit::Bytes), balance("bytes"))?;
     let held = total("held_frames").map(|frames| frames as f64);
     out.maybe(
         "held_frames",
@@ -133,7 +133,7 @@ fn ports(out: &mut Out<'_>, counters: &CountersReport) -> Result {
     ];
     for (name, help, of) in all {
         let rows = named().map(|port| (label(&port.name), of(port)));
-        out.counters_in(name, help, Some(Unit::Bytes), rows)?;
+        out.counters_in(name, help, Some(&Unit::Bytes), rows)?;
     }
     let lost = counters.lost.iter().filter(|lost| !lost.port.is_empty()).map(|lost| {
         let labels = vec![("port", lost.port.clone()), ("cause", lost.cause.clone())];
@@ -155,5 +155,5 @@ fn workers(out: &mut Out<'_>, counters: &CountersReport) -> Result {
         states.map(|(state, ns)| (vec![label(w.worker), ("state", state.to_owned())], ns as f64 / 1e9))
     });
     let help = "What a worker's time went into";
-    out.counters_in("worker_time", help, Some(Unit::Seconds), times)
+    out.counters_in("worker_time", help, Some(&Unit::Seconds), times)
 }

@@ -1,9 +1,17 @@
-//! The source `kubernetes` against the stand-in API server: what arrives in a store is what the server has, whatever happens on the way.
+//! The source `kubernetes` against an API server: what arrives in a store is what the server has, whatever happens on the way.
+//!
+//! The server is the stand-in, or the one that `SLUICE_TEST_KUBECONFIG` names (`make test-kube`); `only-the-stand-in.txt` lists what no
+//! other can be told to do.
 
+mod announce;
 mod cluster;
 mod cluster_policies;
+mod cuts;
 mod faults;
 mod follow;
 mod objects;
+mod pods;
 mod reach;
 mod restart;
+mod rights;
+mod wrong;

@@ -1,10 +1,13 @@
-//! Objects of a small cluster, as an API server has them.
+//! Objects of a small cluster, with short names, as those write them who make them: users, and kubelets in a pod's status.
 
 use serde_json::{Value, json};
 
 /// The node that asks.
-pub(super) const NODE: &str = "node-a";
+pub(super) const NODE: &str = "a";
+/// Another one.
+pub(super) const OTHER: &str = "b";
 
+/// A range out of those that are for tests of networks (RFC 2544), so that no cluster routes it.
 pub(super) fn node(name: &str, range: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Node", "metadata": {"name": name},
@@ -16,8 +19,8 @@ pub(super) fn node(name: &str, range: &str) -> Value {
 pub(super) fn pod(name: &str, node: &str, address: &str) -> Value {
     let mut pod = json!({
         "apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": name, "namespace": "default", "labels": {"app": name}},
-        "spec": {"containers": [{"name": "c", "image": "i"}]},
+        "metadata": {"name": name, "labels": {"app": name}},
+        "spec": {"containers": [{"name": "c", "image": "sluice.invalid/none"}]},
         "status": {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}]},
     });
     if !node.is_empty() {
@@ -26,10 +29,11 @@ pub(super) fn pod(name: &str, node: &str, address: &str) -> Value {
     pod
 }
 
-pub(super) fn service(name: &str, address: &str, port: u16) -> Value {
+/// Its address is the server's to choose.
+pub(super) fn service(name: &str, port: u16) -> Value {
     json!({
-        "apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": "default"},
-        "spec": {"type": "ClusterIP", "clusterIP": address, "clusterIPs": [address], "ports": [{"port": port, "protocol": "TCP"}]},
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
+        "spec": {"type": "ClusterIP", "ports": [{"port": port, "protocol": "TCP"}]},
     })
 }
 
@@ -40,7 +44,7 @@ pub(super) fn slice(service: &str, addresses: &[&str]) -> Value {
         .collect();
     json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-        "metadata": {"name": format!("{service}-1"), "namespace": "default", "labels": {"kubernetes.io/service-name": service}},
+        "metadata": {"name": format!("{service}-1"), "labels": {"kubernetes.io/service-name": service}},
         "endpoints": endpoints, "ports": [{"name": "", "port": 8080, "protocol": "TCP"}],
     })
 }
@@ -49,7 +53,7 @@ pub(super) fn slice(service: &str, addresses: &[&str]) -> Value {
 pub(super) fn policy(name: &str, from: &Value) -> Value {
     json!({
         "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
-        "metadata": {"name": name, "namespace": "default"},
+        "metadata": {"name": name},
         "spec": {"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{"from": [from]}]},
     })
 }

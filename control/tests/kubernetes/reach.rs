@@ -1,6 +1,10 @@
-use super::cluster::{Folder, Follower, cluster, server, server_at};
+//! Where a server is found, and which one is believed.
+
+use super::cluster::{Folder, Follower, Ours, cluster, server, standard};
+use super::objects::{NODE, service};
 use nix::sched::{CloneFlags, unshare};
 use serde_json::json;
+use sluice_apiserver::site::Site;
 use sluice_control::source::{Cluster, Kubernetes};
 use std::io::{Read, copy};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -48,13 +52,13 @@ impl Detour {
 
 #[test]
 fn servers_are_tried_in_turn() {
-    let server = server();
+    let ours = server();
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let servers = vec![format!("https://{nobody}"), server.url()];
-    let mut follower = Follower::with(&server, |cluster: &mut Cluster| cluster.servers = servers);
-    follower.catch_up(&server);
+    let servers = vec![format!("https://{nobody}"), ours.front().url()];
+    let mut follower = Follower::with(&ours, |cluster: &mut Cluster| cluster.servers = servers);
+    follower.catch_up(&ours);
     follower.until("what failed at first is not told any more", |f| f.problems.is_empty());
-    assert_eq!(follower.source.server(), format!("{}/", server.url()));
+    assert_eq!(follower.source.server(), format!("{}/", ours.front().url()));
 }
 
 /// Runs in a network namespace of its own, which has this address.
@@ -79,32 +83,31 @@ fn the_addresses_of_the_api_servers_own_service_are_tried_next() {
 }
 
 fn learned(address: IpAddr) {
-    let server = server_at(address);
-    let detour = Detour::to(server.address());
+    let ours = standard(Ours(Site::at(address).unwrap()));
+    let detour = Detour::to(ours.front().address());
     let slice = json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
         "metadata": {"name": "kubernetes", "namespace": "default", "labels": {"kubernetes.io/service-name": "kubernetes"}},
         "endpoints": [{"addresses": [address], "conditions": {"ready": true}}],
-        "ports": [{"name": "https", "port": server.address().port(), "protocol": "TCP"}],
+        "ports": [{"name": "https", "port": ours.front().address().port(), "protocol": "TCP"}],
     });
     let servers = vec![format!("https://{}", detour.address)];
-    let mut follower = Follower::with(&server, |cluster: &mut Cluster| cluster.servers = servers);
-    follower.catch_up(&server);
+    let mut follower = Follower::with(&ours, |cluster: &mut Cluster| cluster.servers = servers);
+    follower.catch_up(&ours);
     assert_eq!(follower.source.server(), format!("https://{}/", detour.address));
-    server.apply(slice).unwrap();
-    follower.catch_up(&server);
+    ours.0.stand_in().apply(slice).unwrap();
+    let its = ("default".to_owned(), "kubernetes".to_owned());
+    follower.until("it is known", |f| f.store.slices_of(&its).count() == 1);
     detour.close();
-    server
-        .apply(super::objects::service("after", "10.96.0.30", 80))
-        .unwrap();
-    follower.catch_up(&server);
-    assert_eq!(follower.source.server(), format!("https://{}/", server.address()));
+    ours.apply(service("after", 80));
+    follower.catch_up(&ours);
+    assert_eq!(follower.source.server(), format!("{}/", ours.front().url()));
 }
 
 #[test]
 fn a_kubeconfig_that_cannot_be_used_says_why_in_one_line() {
     let folder = Folder::new();
-    let good = server().kubeconfig(None);
+    let good = server().front().kubeconfig();
     let missing = folder.write("x", "").with_file_name("nothing");
     for (path, want) in [
         (missing, "No such file"),
@@ -122,13 +125,13 @@ fn a_kubeconfig_that_cannot_be_used_says_why_in_one_line() {
             "cannot be used",
         ),
     ] {
-        let text = Kubernetes::follow(cluster(&path))
+        let text = Kubernetes::follow(cluster(&path, NODE.into()))
             .err()
             .unwrap_or_else(|| panic!("{} is taken", path.display()));
         assert!(text.contains(want) && text.contains(path.to_str().unwrap()), "{text}");
         assert!(!text.contains('\n'), "{text:?}");
     }
-    let mut nowhere = cluster(&folder.write("good", &good));
+    let mut nowhere = cluster(&folder.write("good", &good), NODE.into());
     nowhere.kubeconfig = None;
     let text = Kubernetes::follow(nowhere).err().unwrap();
     assert!(text.contains("kubernetes.kubeconfig is not set"), "{text}");
@@ -136,11 +139,13 @@ fn a_kubeconfig_that_cannot_be_used_says_why_in_one_line() {
 
 #[test]
 fn a_server_of_another_authority_is_not_believed() {
-    let (server, other) = (server(), server());
-    let mut follower = Follower::with(&server, |cluster: &mut Cluster| cluster.servers = vec![other.url()]);
+    let (ours, other) = (server(), server());
+    let mut follower = Follower::with(&ours, |cluster: &mut Cluster| {
+        cluster.servers = vec![other.front().url()];
+    });
     follower.until("it is told", |f| f.told().contains("certificate"));
     assert!(!follower.store.synced());
-    assert_eq!(other.counters().requests("watch", "services"), 0);
+    assert_eq!(other.requests("watch", ""), 0);
 }
 
 #[test]

@@ -72,6 +72,12 @@ impl Compiler {
     }
 }
 
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        self.sets.end_pass();
+    }
+}
+
 impl Pass<'_> {
     /// The policies of one local pod.
     pub fn compile(&mut self, local: &Pod) -> PodPolicy {

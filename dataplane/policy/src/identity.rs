@@ -1,8 +1,11 @@
 //! Decides which number stands for which pods, and which address belongs to which of them. It never decides whether a
 //! flow may pass.
 
+use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 
 use hashbrown::{Equivalent, HashMap, HashSet};
 use sluice_wire::{Addr, Identity};
@@ -10,6 +13,9 @@ use sluice_wire::{Addr, Identity};
 use crate::addresses::Addresses;
 use crate::content::{Content, View};
 use crate::model::{Model, Namespace, Pod};
+
+/// Of the next assignment in any table.
+static SERIAL: AtomicU64 = AtomicU64::new(1);
 
 /// How many updates an identity stays unused before its number may stand for other pods. A pod that is deleted and
 /// comes back within this time finds its number, and no compiled policy changes.
@@ -32,6 +38,9 @@ pub struct Identities {
     namespaces: Vec<Arc<Namespace>>,
 }
 
+/// Namespace and name of a pod, and what it is now; `None` when it is gone.
+pub type PodChange<'n> = ((&'n str, &'n str), Option<Arc<Pod>>);
+
 /// How an identity is used.
 #[derive(Clone, Copy, Debug, Default)]
 struct Use {
@@ -45,7 +54,12 @@ struct Use {
 pub(crate) struct Table {
     pub(crate) contents: Vec<Arc<Content>>,
     index: HashMap<Arc<Content>, u32>,
+    /// The last numbers that were given out, each under a serial that no other table has.
+    log: VecDeque<(u64, u32)>,
 }
+
+/// Assignments that are remembered; who is further behind looks at all.
+const LOG: usize = 1024;
 
 impl Identities {
     /// The identities of `model`'s pods. Content known to `self` keeps its number; numbers that rested long enough are
@@ -87,7 +101,7 @@ impl Identities {
 
     /// Makes these the identities of a model that differs in these pods alone: by namespace and name, sorted, each once, with what it is now.
     /// Every namespace of theirs was in the model before. Returns the addresses that have another identity now, or none any more.
-    pub fn change(&mut self, pods: &[((&str, &str), Option<Arc<Pod>>)]) -> Vec<Addr> {
+    pub fn change(&mut self, pods: &[PodChange<'_>]) -> Vec<Addr> {
         self.update += 1;
         let mut lost = HashMap::new();
         for (who, _) in pods {
@@ -178,7 +192,7 @@ impl Identities {
         let addrs = claim_addresses(all);
         let both = self.addrs.keys().chain(addrs.keys());
         let moved: HashSet<Addr> = both
-            .filter(|addr| self.addrs.get(*addr) != addrs.get(*addr))
+            .filter(|addr| self.addrs.get(addr) != addrs.get(addr))
             .copied()
             .collect();
         if !moved.is_empty() {
@@ -225,6 +239,22 @@ impl PartialEq for Identities {
 }
 
 impl Table {
+    /// Serial of the last assignment; 0 before the first.
+    pub(crate) fn latest(&self) -> u64 {
+        self.log.back().map_or(0, |(serial, _)| *serial)
+    }
+
+    /// Numbers that were given out since that serial; `None` if this table does not know it any more, or never did.
+    pub(crate) fn assigned_since(&self, serial: u64) -> Option<impl Iterator<Item = u32>> {
+        let known = |at: usize| self.log.iter().skip(at).map(|(_, id)| *id);
+        if serial == 0 {
+            // From nothing, if nothing was forgotten since.
+            return (self.contents.len() == self.log.len()).then(|| known(0));
+        }
+        let at = self.log.iter().rposition(|(known, _)| *known == serial)?;
+        Some(known(at + 1))
+    }
+
     fn assign(&mut self, free: Option<u32>, content: Content) -> u32 {
         let content = Arc::new(content);
         let id = match free {
@@ -239,6 +269,10 @@ impl Table {
             }
         };
         self.index.insert(content, id);
+        if self.log.len() == LOG {
+            self.log.pop_front();
+        }
+        self.log.push_back((SERIAL.fetch_add(1, Relaxed), id));
         id
     }
 }

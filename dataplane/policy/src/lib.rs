@@ -43,7 +43,7 @@ pub use cidr::Cidr;
 pub use cluster::{Action, ClusterPolicy, ClusterRule, Subject, Tier};
 pub use compile::{Compiler, Pass, compile};
 pub use content::Content;
-pub use identity::Identities;
+pub use identity::{Identities, PodChange};
 pub use model::{
     Direction, Labels, Model, NamedPort, Namespace, Peer, Pod, Policy, PortMatch, PortSpec, Rule, directions,
 };

@@ -82,7 +82,10 @@ impl IdentitySet {
 /// The identities behind every peer asked for lately.
 #[derive(Debug, Default)]
 pub(crate) struct PeerSets {
+    /// During a pass.
     table: Arc<Table>,
+    /// The last assignment that the sets know of.
+    seen: u64,
     known: HashMap<PodPeer, Known>,
     pass: u64,
 }
@@ -99,22 +102,24 @@ impl PeerSets {
         self.pass += 1;
         let oldest = self.pass.saturating_sub(KEEP_PASSES);
         self.known.retain(|_, known| known.asked_in >= oldest);
-        if Arc::ptr_eq(&self.table, identities.table()) {
-            return;
-        }
-        let old = std::mem::replace(&mut self.table, Arc::clone(identities.table()));
-        let now = &self.table.contents;
-        for id in 0..now.len().max(old.contents.len()) {
-            match (old.contents.get(id), now.get(id)) {
-                // The old table is still held here, so an equal pointer is the same content and not a reused address.
-                (Some(before), Some(after)) if Arc::ptr_eq(before, after) => {}
-                (_, after) => {
+        self.table = Arc::clone(identities.table());
+        let seen = std::mem::replace(&mut self.seen, self.table.latest());
+        match self.table.assigned_since(seen) {
+            Some(ids) => {
+                for id in ids {
+                    let content = &self.table.contents[id as usize];
                     for (peer, known) in &mut self.known {
-                        known.set.put(id, after.is_some_and(|content| peer.selects(content)));
+                        known.set.put(id as usize, peer.selects(content));
                     }
                 }
             }
+            None => self.known.clear(),
         }
+    }
+
+    /// Lets go of the identities, so that the next ones need no copy of them.
+    pub(crate) fn end_pass(&mut self) {
+        self.table = Arc::default();
     }
 
     /// The contents behind the numbers in the sets.

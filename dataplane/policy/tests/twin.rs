@@ -144,7 +144,7 @@ proptest! {
             let mut moved = fast.change(&listed);
             prop_assert_eq!(&fast, &slow);
             let both = before.keys().chain(fast.addresses().keys());
-            let mut differ: Vec<_> = both.filter(|addr| before.get(*addr) != fast.addresses().get(*addr)).copied().collect();
+            let mut differ: Vec<_> = both.filter(|addr| before.get(addr) != fast.addresses().get(addr)).copied().collect();
             differ.sort();
             differ.dedup();
             moved.sort();

@@ -205,7 +205,7 @@ impl Snapshot {
         };
         match &new.moved {
             Some(moved) if moved.from.as_ptr() == Arc::as_ptr(&old.policies.identities) => {
-                moved.addrs.iter().for_each(&mut look)
+                moved.addrs.iter().for_each(&mut look);
             }
             _ => new
                 .identities

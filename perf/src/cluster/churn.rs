@@ -21,6 +21,8 @@ pub(crate) struct Churn {
     pub(super) published: f64,
     /// From the API server, kB.
     pub(super) kilobytes: f64,
+    /// Written to the saved state, kB.
+    pub(super) saved: f64,
     /// Requests while it lasted, not a second.
     pub(super) requests: u64,
 }
@@ -28,6 +30,9 @@ pub(crate) struct Churn {
 /// So many changes of a kind, evenly over their time.
 pub(super) fn measure(served: &mut Served, world: &mut World, change: Change, count: u32) -> Result<Churn> {
     let before = served.counters()?;
+    let state = served.state();
+    let length = || std::fs::metadata(&state).map_or(0, |meta| meta.len());
+    let saved = length();
     let (cpu, began) = (cpu_time()?, Instant::now());
     served.begin_churn(change, count, PER_SECOND)?;
     let published = world.follow_changes(count)?;
@@ -38,6 +43,7 @@ pub(super) fn measure(served: &mut Served, world: &mut World, change: Change, co
         cpu_percent: 100.0 * cpu.as_secs_f64() / took,
         published: f64::from(published) / took,
         kilobytes: (after.bytes - before.bytes) as f64 / 1e3 / took,
+        saved: length().saturating_sub(saved) as f64 / 1e3 / took,
         requests: after.requests - before.requests,
     })
 }

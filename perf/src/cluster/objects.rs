@@ -130,10 +130,12 @@ fn place(n: u32, size: Size) -> (u32, String) {
 
 fn pod(n: u32, round: u32, size: Size) -> Value {
     let (node, address) = place(n, size);
+    // Never the label that it began with.
+    let other = round.checked_sub(1).map_or(0, |round| 1 + round % (APPS - 1));
     json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": format!("pod-{n}"), "namespace": format!("team-{}", n % 20), "labels": {
-            "app": format!("app-{}", (n + round) % APPS), "pod-template-hash": format!("{:08x}", n % 977)}},
+            "app": format!("app-{}", (n + other) % APPS), "pod-template-hash": format!("{:08x}", n % 977)}},
         "spec": {"nodeName": format!("node-{node}"), "containers": [{"name": "main", "image": "registry.example/main:1",
             "ports": [{"name": "http", "containerPort": 8080}]}]},
         "status": {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}]},

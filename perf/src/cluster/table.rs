@@ -52,6 +52,7 @@ pub(super) fn render(all: &[Figures], machine: &Machine, paint: Paint) -> String
         row("  from the API server, kB a second", &|f| {
             number(f.churn[at].1.kilobytes)
         });
+        row("  to the saved state, kB a second", &|f| number(f.churn[at].1.saved));
     }
     for (name, of) in COSTS {
         row(&format!("requests of the {name}"), &|f| exact(of(f).requests));

@@ -117,7 +117,7 @@ impl World {
         while seen < count {
             let next = runtime.block_on(async { tokio::time::timeout(PATIENCE, self.source.next()).await });
             let mut next = next.context("nothing comes from the API server")?;
-            runtime.block_on(tokio::time::sleep(SETTLE));
+            runtime.block_on(async { tokio::time::sleep(SETTLE).await });
             while let Some(event) = next {
                 seen += u32::from(matches!(event, Event::Change(_)));
                 self.take(event)?;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeMap;
 
-/// What nobody may do. An absent part means all.
+/// What nobody may do, or one user. An absent part means all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Denial {
     /// get, list, watch, create, update, patch, delete, deletecollection.
@@ -18,6 +18,9 @@ pub struct Denial {
     /// Namespace.
     #[serde(default)]
     pub namespace: Option<String>,
+    /// Only this user.
+    #[serde(default)]
+    pub user: Option<String>,
 }
 
 impl Denial {
@@ -26,8 +29,14 @@ impl Denial {
         Self {
             verb: Some(verb.into()),
             resource: Some(resource.into()),
-            namespace: None,
+            ..Self::default()
         }
+    }
+
+    /// Only for this user.
+    pub fn to(mut self, user: &str) -> Self {
+        self.user = Some(user.into());
+        self
     }
 }
 
@@ -76,8 +85,13 @@ impl Access {
         self.denials.retain(|one| one != denial);
     }
 
-    /// The user behind an Authorization header.
-    pub fn user(&self, header: Option<&str>) -> Result<String, Status> {
+    /// The user behind an Authorization header, or the one that he speaks for, which everybody may.
+    pub fn user(&self, header: Option<&str>, spoken_for: Option<&str>) -> Result<String, Status> {
+        let user = self.known(header)?;
+        Ok(spoken_for.map_or(user, str::to_owned))
+    }
+
+    fn known(&self, header: Option<&str>) -> Result<String, Status> {
         let token = header.and_then(|header| header.strip_prefix("Bearer ")).map(str::trim);
         match token.and_then(|token| self.tokens.get(token)) {
             Some(user) => Ok(user.clone()),
@@ -92,6 +106,7 @@ impl Access {
         let denied = self.denials.iter().any(|denial| {
             is(&denial.verb, wish.verb)
                 && is(&denial.resource, wish.resource)
+                && is(&denial.user, user)
                 && denial
                     .namespace
                     .as_deref()

@@ -68,16 +68,9 @@ impl Options {
             proceed: Some(text("continue").to_owned()).filter(|token| !token.is_empty()),
             version: number("resourceVersion").map_err(|_| {
                 let value = text("resourceVersion");
-                Status::invalid(
-                    "ListOptions",
-                    "meta.k8s.io",
-                    "",
-                    &[(
-                        "resourceVersion",
-                        "FieldValueInvalid",
-                        format!("Invalid value: \"{value}\": strconv.ParseUint: parsing \"{value}\": invalid syntax"),
-                    )],
-                )
+                Status::bad_request(format!(
+                    "invalid resource version: resourceVersion: Invalid value: \"{value}\": strconv.ParseUint: parsing \"{value}\": invalid syntax"
+                ))
             })?,
             matching: match text("resourceVersionMatch") {
                 "Exact" => Some(Match::Exact),

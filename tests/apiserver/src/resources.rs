@@ -93,7 +93,7 @@ type Row = (&'static str, &'static str, &'static str, &'static str, u8);
 const TABLE: &[Row] = &[
     ("", "v1", "configmaps", "ConfigMap", NAMESPACED),
     ("", "v1", "events", "Event", NAMESPACED),
-    ("", "v1", "namespaces", "Namespace", STATUS),
+    ("", "v1", "namespaces", "Namespace", STATUS | RETURNS),
     ("", "v1", "nodes", "Node", STATUS),
     ("", "v1", "pods", "Pod", NAMESPACED | STATUS | GENERATION | RETURNS),
     ("", "v1", "services", "Service", NAMESPACED | STATUS | RETURNS),

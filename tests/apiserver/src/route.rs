@@ -3,9 +3,11 @@
 
 use crate::auth::Wish;
 use crate::options::{Options, Query, query};
+use crate::path::{Parts, verb};
 use crate::resources::Resource;
 use crate::selector::Filter;
 use crate::server::Inner;
+use crate::spoil::Spoiler;
 use crate::status::Status;
 use crate::store::Kept;
 use crate::view::{Shape, accepted, shown};
@@ -15,12 +17,15 @@ use crate::{discovery, list};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::{Frame, Incoming};
-use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use hyper::{Method, Request, Response};
 use serde_json::{Value, json};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+
+/// Whom a request is made for.
+pub(crate) const IMPERSONATE: HeaderName = HeaderName::from_static("impersonate-user");
 
 /// Body of every answer.
 pub(crate) type Body = UnsyncBoxBody<Bytes, io::Error>;
@@ -73,24 +78,14 @@ struct Path<'p> {
 }
 
 fn parse<'p>(inner: &Inner, path: &'p str) -> Option<Path<'p>> {
-    let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
-    let (group, version, rest) = match parts.as_slice() {
-        ["api", version, rest @ ..] => ("", *version, rest),
-        ["apis", group, version, rest @ ..] => (*group, *version, rest),
-        _ => return None,
-    };
-    let (namespace, rest) = match rest {
-        ["namespaces", namespace, rest @ ..] if !rest.is_empty() && !["status", "finalize"].contains(&rest[0]) => {
-            (Some(*namespace), rest)
-        }
-        rest => (None, rest),
-    };
-    let (plural, name, sub) = match rest {
-        [plural] => (plural, None, None),
-        [plural, name] => (plural, Some(*name), None),
-        [plural, name, sub] => (plural, Some(*name), Some(*sub)),
-        _ => return None,
-    };
+    let Parts {
+        group,
+        version,
+        namespace,
+        plural,
+        name,
+        sub,
+    } = Parts::of(path)?;
     let resource = inner.find(group, version, plural)?;
     let scoped = resource.namespaced == namespace.is_some() || (namespace.is_none() && name.is_none());
     let sub_known = sub.is_none_or(|sub| sub == "status" && resource.status);
@@ -104,8 +99,8 @@ fn parse<'p>(inner: &Inner, path: &'p str) -> Option<Path<'p>> {
 
 async fn decide(inner: &Arc<Inner>, request: Request<Incoming>) -> Result<Answer, Status> {
     let (head, body) = request.into_parts();
-    let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
-    let user = inner.access().user(header(AUTHORIZATION));
+    let header = |name: HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
+    let user = inner.access().user(header(AUTHORIZATION), header(IMPERSONATE));
     let path = head.uri.path();
     let Some(at) = parse(inner, path) else {
         inner.counters.request(&head.method.as_str().to_ascii_lowercase(), path);
@@ -123,19 +118,9 @@ async fn decide(inner: &Arc<Inner>, request: Request<Incoming>) -> Result<Answer
     };
     let asked = query(head.uri.query().unwrap_or_default());
     let watching = asked.get("watch").is_some_and(|value| value == "true" || value == "1");
-    let verb = match (&head.method, at.name) {
-        (&Method::GET, _) if watching => "watch",
-        (&Method::GET, Some(_)) => "get",
-        (&Method::GET, None) => "list",
-        (&Method::POST, None) => "create",
-        (&Method::PUT, Some(_)) => "update",
-        (&Method::PATCH, Some(_)) => "patch",
-        (&Method::DELETE, Some(_)) => "delete",
-        (&Method::DELETE, None) => "deletecollection",
-        _ => {
-            let message = "the server does not allow this method on the requested resource";
-            return Err(Status::new(405, "MethodNotAllowed", message));
-        }
+    let Some(verb) = verb(&head.method, at.name.is_some(), watching) else {
+        let message = "the server does not allow this method on the requested resource";
+        return Err(Status::new(405, "MethodNotAllowed", message));
     };
     let named = at.sub.map_or(at.resource.plural.clone(), |sub| {
         format!("{}/{sub}", at.resource.plural)
@@ -209,9 +194,7 @@ async fn read(inner: &Arc<Inner>, at: &Path<'_>, asked: &Query, shape: Shape, ve
         options,
         filter,
         shape,
-        sender,
-        held: None,
-        held_key: String::new(),
+        to: Spoiler::new(sender),
     };
     tokio::spawn(watch.run());
     let stream = futures::stream::poll_fn(move |cx| {
@@ -226,11 +209,17 @@ async fn read(inner: &Arc<Inner>, at: &Path<'_>, asked: &Query, shape: Shape, ve
     })
 }
 
-fn body(media: &str, bytes: &[u8]) -> Result<Value, Status> {
+fn body(media: &str, bytes: &[u8], patch: bool) -> Result<Value, Status> {
     if bytes.is_empty() {
         return Ok(Value::Null);
     }
     let bad = |error: String| Status::bad_request(format!("error decoding the body: {error}"));
+    let plain = media.split(';').next().unwrap_or_default().trim();
+    if !plain.is_empty() && !plain.contains("json") && !plain.contains("yaml") && !patch {
+        let message = "the body of the request was in an unknown format - accepted media types include: application/json, \
+                       application/yaml";
+        return Err(Status::new(415, "UnsupportedMediaType", message));
+    }
     if media.contains("yaml") {
         let text = std::str::from_utf8(bytes).map_err(|error| bad(error.to_string()))?;
         return serde_saphyr::from_str(text).map_err(|error| bad(error.to_string()));
@@ -248,7 +237,7 @@ async fn change(
     bytes: &[u8],
 ) -> Result<Answer, Status> {
     let resource = &*at.resource;
-    let object = body(media, bytes)?;
+    let object = body(media, bytes, verb == "patch")?;
     let to = Target {
         resource,
         namespace: at.namespace,
@@ -276,10 +265,7 @@ async fn change(
             }
             let (gone, at_once) = write::delete(inner, &to, &options)?;
             if resource.returns_object || !at_once {
-                return Ok(Answer::json(
-                    if at_once || resource.returns_object { 200 } else { 202 },
-                    &show(&gone),
-                ));
+                return Ok(Answer::json(200, &show(&gone)));
             }
             let details = json!({"name": to.name, "group": resource.group, "kind": resource.plural, "uid": gone["metadata"]["uid"]});
             let status =

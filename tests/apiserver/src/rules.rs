@@ -1,6 +1,7 @@
 //! Decides what the server itself writes into objects that come in: identity, generation, which half of the object a
 //! writer may touch, and the fields that every server fills. It never does what controllers do.
 
+use crate::allocate;
 use crate::resources::Resource;
 use crate::status::Status;
 use serde_json::{Value, json};
@@ -30,11 +31,11 @@ pub(crate) fn born(resource: &Resource, object: &mut Value) {
         _ if resource.status => remove(object, "status"),
         _ => {}
     }
-    complete(resource, object);
+    complete(resource, None, object);
 }
 
 /// Fields that a new or changed object gets from the server.
-fn complete(resource: &Resource, object: &mut Value) {
+fn complete(resource: &Resource, old: Option<&Value>, object: &mut Value) {
     if &*resource.storage != "/services" {
         return;
     }
@@ -48,6 +49,7 @@ fn complete(resource: &Resource, object: &mut Value) {
         let same = port["port"].clone();
         default(port, "targetPort", || same);
     }
+    allocate::complete(old, object);
 }
 
 fn default(object: &mut Value, field: &str, value: impl FnOnce() -> Value) {
@@ -92,7 +94,7 @@ pub(crate) fn changed(resource: &Resource, old: &Value, new: &mut Value, status:
     } else if resource.status {
         restore(old, new, "status");
     }
-    complete(resource, new);
+    complete(resource, Some(old), new);
     if resource.generation && !status && body(old) != body(new) {
         new["metadata"]["generation"] = (old["metadata"]["generation"].as_u64().unwrap_or(0) + 1).into();
     }

@@ -2,11 +2,13 @@
 
 use crate::counters::Counters;
 use crate::lines::{Line, Lines, Watched};
-use crate::route;
+use crate::route::{self, Body};
 use crate::server::Inner;
 use anyhow::{Context, Result};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -15,6 +17,17 @@ use std::sync::atomic::Ordering;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::TlsAcceptor;
+
+/// What answers requests.
+pub(crate) trait Serves: Watched {
+    fn answer(self: Arc<Self>, request: Request<Incoming>) -> impl Future<Output = Response<Body>> + Send;
+}
+
+impl Serves for Inner {
+    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
+        route::answer(self, request).await
+    }
+}
 
 impl Watched for Inner {
     fn lines(&self) -> &Lines {
@@ -38,16 +51,16 @@ fn bound(address: SocketAddr) -> Result<TcpSocket> {
 }
 
 /// Listens from now on; says where.
-pub(crate) fn listen(inner: &Arc<Inner>, tls: Option<TlsAcceptor>) -> Result<SocketAddr> {
+pub(crate) fn listen<S: Serves>(inner: &Arc<S>, at: SocketAddr, tls: Option<TlsAcceptor>) -> Result<SocketAddr> {
     // Holds the port while connections are refused, and never listens itself.
-    let holder = bound(inner.settings.listen)?;
+    let holder = bound(at)?;
     let address = holder.local_addr()?;
     let listener = bound(address)?.listen(1024)?;
     let inner = inner.clone();
     tokio::spawn(async move {
         let _holder = holder;
         let mut listener = Some(listener);
-        let mut refusing = inner.lines.refusing.subscribe();
+        let mut refusing = inner.lines().refusing.subscribe();
         loop {
             let refuse = *refusing.borrow_and_update();
             listener = match (listener, refuse) {
@@ -63,7 +76,7 @@ pub(crate) fn listen(inner: &Arc<Inner>, tls: Option<TlsAcceptor>) -> Result<Soc
                 }
                 stream = accept(listener.as_ref()) => {
                     if let Some(stream) = stream {
-                        inner.counters.connections.fetch_add(1, Ordering::Relaxed);
+                        inner.counters().connections.fetch_add(1, Ordering::Relaxed);
                         tokio::spawn(connection(inner.clone(), stream, tls.clone()));
                     }
                 }
@@ -74,7 +87,7 @@ pub(crate) fn listen(inner: &Arc<Inner>, tls: Option<TlsAcceptor>) -> Result<Soc
 }
 
 /// Takes connections of a socket that listens already, in whatever network namespace. While connections are refused they are closed at once.
-pub(crate) fn also(inner: &Arc<Inner>, tls: Option<TlsAcceptor>, listener: std::net::TcpListener) -> Result<()> {
+pub(crate) fn also<S: Serves>(inner: &Arc<S>, tls: Option<TlsAcceptor>, listener: std::net::TcpListener) -> Result<()> {
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
     let inner = inner.clone();
@@ -83,10 +96,10 @@ pub(crate) fn also(inner: &Arc<Inner>, tls: Option<TlsAcceptor>, listener: std::
             let Some(stream) = accept(Some(&listener)).await else {
                 continue;
             };
-            if *inner.lines.refusing.borrow() {
+            if *inner.lines().refusing.borrow() {
                 continue;
             }
-            inner.counters.connections.fetch_add(1, Ordering::Relaxed);
+            inner.counters().connections.fetch_add(1, Ordering::Relaxed);
             tokio::spawn(connection(inner.clone(), stream, tls.clone()));
         }
     });
@@ -100,8 +113,8 @@ async fn accept(listener: Option<&TcpListener>) -> Option<TcpStream> {
     }
 }
 
-async fn connection(inner: Arc<Inner>, stream: TcpStream, tls: Option<TlsAcceptor>) {
-    let mut closing = inner.lines.closing.subscribe();
+async fn connection<S: Serves>(inner: Arc<S>, stream: TcpStream, tls: Option<TlsAcceptor>) {
+    let mut closing = inner.lines().closing.subscribe();
     let _ = stream.set_nodelay(true);
     let line = Line::new(stream, inner.clone());
     let served = async {
@@ -120,10 +133,10 @@ async fn connection(inner: Arc<Inner>, stream: TcpStream, tls: Option<TlsAccepto
     }
 }
 
-async fn http<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(inner: Arc<Inner>, stream: S) {
+async fn http<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(inner: Arc<impl Serves>, stream: S) {
     let service = service_fn(move |request| {
         let inner = inner.clone();
-        async move { Ok::<_, Infallible>(route::answer(inner, request).await) }
+        async move { Ok::<_, Infallible>(inner.answer(request).await) }
     });
     // What ends a connection is the client's affair, or a fault that was asked for.
     let _ = http1::Builder::new()

@@ -175,7 +175,7 @@ impl Server {
         let acceptor = identity.as_ref().map(Identity::acceptor).transpose()?;
         let address = {
             let _guard = runtime.enter();
-            serve::listen(&inner, acceptor).context("listen")?
+            serve::listen(&inner, inner.settings.listen, acceptor).context("listen")?
         };
         let server = Self {
             inner,

@@ -1,30 +1,19 @@
 //! Decides which events a stream carries, in which order, and when it ends. It never changes the store.
 
-use crate::faults::Fault;
 use crate::list::fresh;
 use crate::options::Options;
 use crate::resources::Resource;
 use crate::selector::Filter;
 use crate::server::Inner;
+use crate::spoil::{Over, Spoiler};
 use crate::status::Status;
 use crate::store::{Change, Kept, stamped};
 use crate::view::{Shape, bookmark, shown};
 use bytes::Bytes;
 use serde_json::{Value, json};
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
-
-/// Parts of a chunked body; an error cuts the connection.
-pub(crate) type Sender = mpsc::Sender<io::Result<Bytes>>;
-
-/// A line that is neither JSON nor UTF-8.
-const GARBAGE: &[u8] = b"\x16\x03{\"type\":\"ADD}}]\xff\n";
-
-/// The stream was cut, or its reader is gone.
-struct Over;
 
 /// One event with the key of its object; bookmarks have none.
 struct Event {
@@ -48,11 +37,7 @@ pub(crate) struct Watch {
     /// Their shape.
     pub shape: Shape,
     /// Where it goes.
-    pub sender: Sender,
-    /// An event that waits for one of another object.
-    pub held: Option<Bytes>,
-    /// Key of that event's object.
-    pub held_key: String,
+    pub to: Spoiler,
 }
 
 impl Watch {
@@ -67,7 +52,7 @@ impl Watch {
                     key: String::new(),
                     object: Arc::new(status.json()),
                 };
-                let _ = self.send(&event).await;
+                let _ = self.to.emit(line(&event)).await;
             }
         }
     }
@@ -129,13 +114,13 @@ impl Watch {
                 _ = changed.changed() => false,
                 _ = served.changed() => false,
                 // An event that still waits for another is not kept for longer than its fault.
-                _ = faults.changed(), if self.held.is_some() => {
-                    self.flush().await.map_err(|Over| None)?;
+                _ = faults.changed(), if self.to.holds() => {
+                    self.to.flush().await.map_err(|Over| None)?;
                     false
                 }
                 _ = nudged.changed() => true,
                 () = sleep_until(next_bookmark) => true,
-                () = self.sender.closed() => return Ok(()),
+                () = self.to.closed() => return Ok(()),
                 () = sleep_until(end) => {
                     if self.options.bookmarks && marked < cursor {
                         self.mark(cursor, false).await.map_err(|Over| None)?;
@@ -224,60 +209,16 @@ impl Watch {
             key: String::new(),
             object: Arc::new(object),
         };
-        self.inner.faults.stalled(&self.resource.plural, "watch").await;
-        self.flush().await?;
-        self.send(&event).await
+        let faults = &self.inner.faults;
+        self.to.mark(faults, &self.resource.plural, line(&event)).await
     }
 
     /// Sends an event, unless a fault has it that something else comes of it.
     async fn pass(&mut self, event: &Event) -> Result<(), Over> {
-        self.inner.faults.stalled(&self.resource.plural, "watch").await;
-        match self.inner.faults.on_event(&self.resource.plural) {
-            Some(Fault::Cut) => {
-                let line = line(event);
-                self.emit(line.slice(..line.len() / 2)).await?;
-                // The half is to leave before the connection ends.
-                tokio::task::yield_now().await;
-                let _ = self.sender.send(Err(io::Error::other("cut"))).await;
-                return Err(Over);
-            }
-            Some(Fault::Garbage) => self.emit(Bytes::from_static(GARBAGE)).await?,
-            Some(Fault::Duplicate) => self.send(event).await?,
-            Some(Fault::Expired) => {
-                let error = Event {
-                    kind: "ERROR",
-                    key: String::new(),
-                    object: Arc::new(Status::plain(410, None).json()),
-                };
-                self.send(&error).await?;
-                return Err(Over);
-            }
-            Some(Fault::Reorder) if self.held.is_none() => {
-                (self.held, self.held_key) = (Some(line(event)), event.key.clone());
-                return Ok(());
-            }
-            _ => {}
-        }
-        if self.held_key == event.key {
-            self.flush().await?;
-        }
-        self.send(event).await?;
-        self.flush().await
-    }
-
-    async fn flush(&mut self) -> Result<(), Over> {
-        match self.held.take() {
-            Some(line) => self.emit(line).await,
-            None => Ok(()),
-        }
-    }
-
-    async fn send(&self, event: &Event) -> Result<(), Over> {
-        self.emit(line(event)).await
-    }
-
-    async fn emit(&self, bytes: Bytes) -> Result<(), Over> {
-        self.sender.send(Ok(bytes)).await.map_err(|_| Over)
+        let faults = &self.inner.faults;
+        self.to
+            .pass(faults, &self.resource.plural, line(event), &event.key)
+            .await
     }
 }
 

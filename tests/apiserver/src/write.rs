@@ -221,12 +221,13 @@ pub(crate) fn delete(inner: &Inner, to: &Target<'_>, options: &Value) -> Result<
         if old["metadata"]["deletionTimestamp"].is_string() {
             return Ok((old, false));
         }
-        let mut marked = (*old).clone();
-        marked["metadata"]["deletionTimestamp"] = rules::now().into();
         let seconds = if waits_for_kubelet { grace.unwrap_or(30) } else { 0 };
-        marked["metadata"]["deletionGracePeriodSeconds"] = seconds.into();
-        (store.put(&resource.storage, &key, marked), false)
+        (store.put(&resource.storage, &key, leaving(&old, seconds)), false)
     } else {
+        if &*resource.storage == "/pods" {
+            // Whoever watches sees it leave before it is gone.
+            store.put(&resource.storage, &key, leaving(&old, 0));
+        }
         let gone = remove_with_content(inner, &mut store, resource, &key, to.name);
         (gone.ok_or_else(|| Status::not_found(resource, to.name))?, true)
     };
@@ -236,6 +237,20 @@ pub(crate) fn delete(inner: &Inner, to: &Target<'_>, options: &Value) -> Result<
         inner.serve_defined();
     }
     Ok(result)
+}
+
+/// The object, to be gone within so many seconds.
+fn leaving(object: &Value, seconds: u64) -> Value {
+    let mut marked = object.clone();
+    let metadata = &mut marked["metadata"];
+    if metadata["deletionTimestamp"].is_null() {
+        metadata["deletionTimestamp"] = rules::now().into();
+        if let Some(generation) = metadata["generation"].as_u64() {
+            metadata["generation"] = (generation + 1).into();
+        }
+    }
+    metadata["deletionGracePeriodSeconds"] = seconds.into();
+    marked
 }
 
 /// Removes an object, and before it what lives in a namespace or is of a defined kind.

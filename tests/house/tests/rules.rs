@@ -144,12 +144,16 @@ fn every_promise_names_tests_that_are_there() {
 /// A name that no test has would leave nothing out.
 #[test]
 fn what_is_left_out_of_a_run_is_there_and_has_a_reason() {
-    for list in ["tests/lab/not-under-faults.txt", "tests/lab/not-from-a-cluster.txt"] {
-        none(list, &without_reason_or_test(list));
+    for (list, tests) in [
+        ("tests/lab/not-under-faults.txt", "lab::e2e"),
+        ("tests/lab/not-from-a-cluster.txt", "lab::e2e"),
+        ("control/tests/kubernetes/only-the-stand-in.txt", "control::kubernetes"),
+    ] {
+        none(list, &without_reason_or_test(list, tests));
     }
 }
 
-fn without_reason_or_test(list: &str) -> Vec<String> {
+fn without_reason_or_test(list: &str, tests: &str) -> Vec<String> {
     let text = fs::read_to_string(root().join(list)).unwrap();
     let (packages, files) = (packages(), sources::files(&root()));
     let mut found = Vec::new();
@@ -159,7 +163,7 @@ fn without_reason_or_test(list: &str) -> Vec<String> {
             Some(_) => reason = true,
             None if line.is_empty() => reason = false,
             None if !reason => found.push(format!("{line}: without a reason above it")),
-            None if !spec::exists(&format!("lab::e2e::{line}"), &packages, &files) => {
+            None if !spec::exists(&format!("{tests}::{line}"), &packages, &files) => {
                 found.push(format!("{line}: there is no such test"));
             }
             None => {}

@@ -93,6 +93,13 @@ pub(crate) fn in_lab_of_an_api_server(topology: &Topology, test: impl FnOnce(&La
     watched(lab, |lab| test(lab, lab.api().unwrap()));
 }
 
+/// As [`in_lab_of_an_api_server`], without any other test at the same time.
+pub(crate) fn alone_in_lab_of_an_api_server(topology: &Topology, test: impl FnOnce(&Lab, &ApiServer)) {
+    let _whole = MACHINE.write().unwrap_or_else(PoisonError::into_inner);
+    let lab = Lab::up_from(topology, Source::ApiServer).unwrap();
+    watched(lab, |lab| test(lab, lab.api().unwrap()));
+}
+
 /// As [`in_lab`], without any other test at the same time.
 pub(crate) fn alone_in_lab(topology: &Topology, test: impl FnOnce(&Lab)) {
     let _whole = MACHINE.write().unwrap_or_else(PoisonError::into_inner);

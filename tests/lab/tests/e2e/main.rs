@@ -31,6 +31,7 @@ mod no_ipv4;
 mod node_keeps;
 mod node_port;
 mod on_the_wire;
+mod outage;
 mod path_mtu;
 mod pods;
 mod policy;

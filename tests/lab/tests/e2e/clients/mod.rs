@@ -3,9 +3,11 @@
 
 mod datagrams;
 mod pings;
+mod stream;
 
 pub(crate) use datagrams::{datagram, echoes, large_datagram, udp_socket, udp_socket_to};
 pub(crate) use pings::{fits, fits_exactly, ping, ping_with, sized_ping};
+pub(crate) use stream::stream;
 
 use crate::cluster::{PATIENCE, address};
 use crate::faults;
