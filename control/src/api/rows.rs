@@ -71,18 +71,24 @@ pub struct PolicyRow {
 /// One direction of a pod's policies.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicySide {
-    /// Whether some policy selects the pod, so that only what a rule allows may pass.
+    /// Whether some NetworkPolicy selects the pod, so that only what a rule allows may pass.
     pub isolated: bool,
-    /// The policies that select it.
+    /// The policies that decide about it, in the order in which they are asked: of the Admin tier, NetworkPolicies, else of the Baseline tier.
     pub policies: Vec<SelectingPolicyRow>,
 }
 
 /// A policy that selects a pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SelectingPolicyRow {
-    /// `namespace/name`.
+    /// `namespace/name`; the name alone of a cluster policy.
     pub policy: String,
-    /// Its rules of this direction, one line each, in their order.
+    /// `Admin` or `Baseline`, for a cluster policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier: Option<String>,
+    /// Its priority, for a cluster policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<u16>,
+    /// Its rules of this direction, one line each, in their order; those of a cluster policy begin with their action.
     pub rules: Vec<String>,
 }
 

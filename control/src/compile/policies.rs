@@ -3,7 +3,7 @@
 use super::inputs::AttachedPod;
 use super::pods::{self, Attachment, Changed, Local, Pods};
 use super::result::Report;
-use crate::model::{Name, NamespaceRecord, Revisions, Store};
+use crate::model::{ClusterPolicyRecord, Name, NamespaceRecord, Revisions, Store};
 use crate::objects::NAME_LABEL;
 use sluice_policy::{Compiler, Identities, Model, Pod, PodPolicy};
 use sluice_snapshot::{Moved, Policies};
@@ -17,6 +17,7 @@ pub(super) struct PoliciesMemo {
     people: People,
     /// Revision of policies, and how often the people were surveyed.
     made_for: Option<(u64, u64)>,
+    reports: Vec<Report>,
     pub(super) policies: Arc<Policies>,
 }
 
@@ -72,9 +73,9 @@ impl People {
         let namespaces = namespaces(store, &pods);
         self.namespaces = namespaces.iter().map(|namespace| namespace.name.clone()).collect();
         self.identities = self.identities.next(&Model {
-            policies: Vec::new(),
             namespaces,
             pods,
+            ..Model::default()
         });
         (self.moved, self.local) = (None, local);
     }
@@ -115,6 +116,7 @@ impl PoliciesMemo {
         // Of a model, policies are compiled from its policies and the identities of its pods.
         let model = Model {
             policies: store.policies().cloned().collect(),
+            cluster: store.cluster_policies().map(|record| record.policy.clone()).collect(),
             ..Model::default()
         };
         let mut pass = self.compiler.pass(&model, &people.identities);
@@ -141,13 +143,25 @@ impl PoliciesMemo {
         if next.pods != self.policies.pods || !same_identities {
             self.policies = Arc::new(next);
         }
+        self.reports = store
+            .cluster_policies()
+            .flat_map(|record| not_honoured(record))
+            .collect();
         self.made_for = Some(made_for);
     }
 
     /// What a person should know.
     pub(super) fn reports(&self) -> impl Iterator<Item = &Report> {
-        self.people.reports.iter()
+        self.people.reports.iter().chain(&self.reports)
     }
+}
+
+fn not_honoured(record: &ClusterPolicyRecord) -> impl Iterator<Item = Report> {
+    let object = format!("cluster policy {}", record.policy.name);
+    record
+        .not_honoured
+        .iter()
+        .map(move |what| Report::warning(&object, what))
 }
 
 /// All namespaces; one that only shows by its pods has the label that every namespace has.

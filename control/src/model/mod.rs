@@ -4,7 +4,7 @@ mod records;
 mod store;
 
 pub use records::{
-    Key, Kind, NamespaceRecord, NodeRecord, Object, PodRecord, PolicyRecord, ServiceCidrRecord, ServicePort,
-    ServiceRecord, SliceEndpoint, SlicePort, SliceRecord, Vtep,
+    ClusterPolicyRecord, Key, Kind, NamespaceRecord, NodeRecord, Object, PodRecord, PolicyRecord, ServiceCidrRecord,
+    ServicePort, ServiceRecord, SliceEndpoint, SlicePort, SliceRecord, Vtep,
 };
 pub use store::{Change, Name, Revisions, Store};

@@ -27,11 +27,13 @@ pub enum Kind {
     NetworkPolicy,
     /// `networking.k8s.io/v1` ServiceCIDR.
     ServiceCidr,
+    /// `policy.networking.k8s.io/v1alpha2` ClusterNetworkPolicy.
+    ClusterNetworkPolicy,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Node,
         Self::Namespace,
         Self::Pod,
@@ -39,6 +41,7 @@ impl Kind {
         Self::EndpointSlice,
         Self::NetworkPolicy,
         Self::ServiceCidr,
+        Self::ClusterNetworkPolicy,
     ];
 
     /// The name in the API.
@@ -51,12 +54,16 @@ impl Kind {
             Self::EndpointSlice => "EndpointSlice",
             Self::NetworkPolicy => "NetworkPolicy",
             Self::ServiceCidr => "ServiceCIDR",
+            Self::ClusterNetworkPolicy => "ClusterNetworkPolicy",
         }
     }
 
     /// Whether its objects live in a namespace.
     pub const fn namespaced(self) -> bool {
-        !matches!(self, Self::Node | Self::Namespace | Self::ServiceCidr)
+        !matches!(
+            self,
+            Self::Node | Self::Namespace | Self::ServiceCidr | Self::ClusterNetworkPolicy
+        )
     }
 }
 
@@ -117,6 +124,8 @@ pub enum Object {
     Policy(Arc<PolicyRecord>),
     /// Ranges that service addresses come from.
     ServiceCidr(Arc<ServiceCidrRecord>),
+    /// A cluster network policy.
+    ClusterPolicy(Arc<ClusterPolicyRecord>),
 }
 
 impl Object {
@@ -130,6 +139,7 @@ impl Object {
             Self::Slice(r) => (Kind::EndpointSlice, r.namespace.as_str(), &r.name),
             Self::Policy(r) => (Kind::NetworkPolicy, r.namespace.as_str(), &r.name),
             Self::ServiceCidr(r) => (Kind::ServiceCidr, "", &r.name),
+            Self::ClusterPolicy(r) => (Kind::ClusterNetworkPolicy, "", &r.policy.name),
         };
         Key {
             kind,
@@ -200,6 +210,15 @@ pub struct PodRecord {
     pub created: Option<String>,
     /// Its uid, of an API server.
     pub uid: Option<Box<str>>,
+}
+
+/// A cluster network policy.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClusterPolicyRecord {
+    /// What is served of it.
+    pub policy: Arc<sluice_policy::ClusterPolicy>,
+    /// What it asks for and does not get, each with its field and what follows from that.
+    pub not_honoured: Vec<String>,
 }
 
 /// A service that has addresses to be reached by.

@@ -1,8 +1,8 @@
 //! Decides which records are current and what changed since one last looked. It never judges their content.
 
 use super::{
-    Key, Kind, NamespaceRecord, NodeRecord, Object, PodRecord, PolicyRecord, ServiceCidrRecord, ServiceRecord,
-    SliceRecord,
+    ClusterPolicyRecord, Key, Kind, NamespaceRecord, NodeRecord, Object, PodRecord, PolicyRecord, ServiceCidrRecord,
+    ServiceRecord, SliceRecord,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -35,7 +35,7 @@ pub struct Revisions {
     pub services: u64,
     /// Pod ranges of nodes.
     pub prefixes: u64,
-    /// Policies.
+    /// Policies, those of the cluster among them.
     pub policies: u64,
     /// Ranges of service addresses.
     pub service_cidrs: u64,
@@ -53,6 +53,7 @@ pub struct Store {
     slices_of: BTreeMap<Name, BTreeMap<String, Arc<SliceRecord>>>,
     policies: BTreeMap<Name, Arc<PolicyRecord>>,
     service_cidrs: BTreeMap<Name, Arc<ServiceCidrRecord>>,
+    cluster_policies: BTreeMap<Name, Arc<ClusterPolicyRecord>>,
     revisions: Revisions,
     /// Services that changed last, the latest last: one for each of the last revisions.
     changed: VecDeque<Name>,
@@ -147,6 +148,11 @@ impl Store {
         self.service_cidrs.values()
     }
 
+    /// All cluster policies, by name.
+    pub fn cluster_policies(&self) -> impl Iterator<Item = &Arc<ClusterPolicyRecord>> {
+        self.cluster_policies.values()
+    }
+
     fn upsert(&mut self, object: Object) -> bool {
         let Key { namespace, name, .. } = object.key();
         let name = (namespace, name);
@@ -177,6 +183,7 @@ impl Store {
             }
             Object::Policy(record) => put(&mut self.policies, name, record, &mut revisions.policies),
             Object::ServiceCidr(record) => put(&mut self.service_cidrs, name, record, &mut revisions.service_cidrs),
+            Object::ClusterPolicy(record) => put(&mut self.cluster_policies, name, record, &mut revisions.policies),
             Object::Slice(record) => {
                 if self.slices.get(&name) == Some(&record) {
                     return false;
@@ -221,6 +228,10 @@ impl Store {
             }
             Kind::NetworkPolicy => (self.policies.remove(&name).is_some(), &mut revisions.policies),
             Kind::ServiceCidr => (self.service_cidrs.remove(&name).is_some(), &mut revisions.service_cidrs),
+            Kind::ClusterNetworkPolicy => {
+                let gone = self.cluster_policies.remove(&name).is_some();
+                (gone, &mut revisions.policies)
+            }
             Kind::EndpointSlice => return self.unlink(&name),
         };
         *revision += u64::from(gone);

@@ -2,7 +2,7 @@
 
 use super::fault::Faults;
 use super::parts::Meta;
-use super::{node, pod, policy, service, service_cidr, slice};
+use super::{cluster_policy, node, pod, policy, service, service_cidr, slice};
 use crate::model::Object;
 use std::sync::Arc;
 
@@ -81,5 +81,16 @@ impl Read for policy::Checked {
     fn object(self, faults: &mut Faults) -> Option<Object> {
         let record = policy::convert(self.policy, self.unknown, faults);
         Some(Object::Policy(Arc::new(record)))
+    }
+}
+
+impl Read for cluster_policy::Checked {
+    fn meta(&mut self) -> &mut Meta {
+        &mut self.policy.metadata
+    }
+
+    fn object(self, faults: &mut Faults) -> Option<Object> {
+        let record = cluster_policy::convert(self, faults);
+        Some(Object::ClusterPolicy(Arc::new(record)))
     }
 }

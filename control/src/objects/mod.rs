@@ -1,9 +1,12 @@
 //! Decides what an API object means to this node: defaults filled in, everything checked. It never looks at another object than the one given.
 //!
 //! Only the fields in use are read, and wrong types are mistakes. Unknown fields are ignored, as there are many that are not used, but
-//! for those of a NetworkPolicy, all of which are. What comes
+//! for those of a NetworkPolicy and of a ClusterNetworkPolicy, all of which are. What comes
 //! out is a [`Decoded`]: the object, or the mistakes, or both when the faulty part can safely be left out.
 
+mod cluster_policy;
+mod cluster_policy_fields;
+mod cluster_rule;
 mod fault;
 mod kinds;
 mod node;
@@ -46,6 +49,7 @@ pub fn kind_of(api: &str, kind: &str) -> Option<Kind> {
         let group = match k {
             Kind::EndpointSlice => "discovery.k8s.io/v1",
             Kind::NetworkPolicy | Kind::ServiceCidr => "networking.k8s.io/v1",
+            Kind::ClusterNetworkPolicy => "policy.networking.k8s.io/v1alpha2",
             _ => "v1",
         };
         api == group
@@ -74,6 +78,15 @@ pub(crate) fn decode_in_place(kind: Kind, value: &mut Value) -> Decoded {
             let read = from_value::<policy::NetworkPolicy>(value);
             decoded(kind, key, read.map(|policy| policy::Checked { policy, unknown }))
         }
+        Kind::ClusterNetworkPolicy => {
+            let unknown = cluster_policy_fields::unknown(value);
+            let read = from_value::<cluster_policy::ClusterNetworkPolicy>(value);
+            decoded(
+                kind,
+                key,
+                read.map(|policy| cluster_policy::Checked { policy, unknown }),
+            )
+        }
     }
 }
 
@@ -87,7 +100,7 @@ pub(crate) fn decode_text(kind: Kind, text: &str) -> Decoded {
         Kind::EndpointSlice => from_text::<slice::Slice>(kind, text),
         Kind::ServiceCidr => from_text::<service_cidr::ServiceCidr>(kind, text),
         // Fields that nobody knows have to be seen.
-        Kind::NetworkPolicy => None,
+        Kind::NetworkPolicy | Kind::ClusterNetworkPolicy => None,
     };
     quick.unwrap_or_else(|| decode(kind, serde_json::from_str(text).unwrap_or_default()))
 }
@@ -106,6 +119,7 @@ pub(crate) fn trimmed(kind: Kind, value: &Value) -> Option<Value> {
         Kind::Service => again::<service::Service>(value),
         Kind::EndpointSlice => again::<slice::Slice>(value),
         Kind::NetworkPolicy => again::<policy::NetworkPolicy>(value),
+        Kind::ClusterNetworkPolicy => again::<cluster_policy::ClusterNetworkPolicy>(value),
         Kind::ServiceCidr => again::<service_cidr::ServiceCidr>(value),
     };
     // Only of pods is it used.
@@ -325,6 +339,10 @@ mod tests {
             (
                 Kind::NetworkPolicy,
                 json!({"metadata": {"name": "a"}, "spec": {"podSelector": {}, "ingress": [{"frm": []}]}}),
+            ),
+            (
+                Kind::ClusterNetworkPolicy,
+                json!({"metadata": {"name": "a"}, "spec": {"tier": "Admin", "priority": 7, "subject": {"namespaces": {}}, "egress": [{"action": "Deny", "to": [{"networks": ["10.0.0.0/8"]}]}]}}),
             ),
         ] {
             let mut paths = Vec::new();

@@ -26,7 +26,7 @@ struct Spec {
 
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
-struct LabelSelector {
+pub(super) struct LabelSelector {
     match_labels: BTreeMap<String, String>,
     match_expressions: Vec<Expression>,
 }
@@ -228,23 +228,26 @@ fn port_match(at: &FieldPath, raw: RawPort) -> Result<PortMatch, Wrong> {
         (Some(IntOrString::Text(_)), Some(_)) => {
             return Err((end_at, "endPort needs a numeric port; this one is a name".to_owned()));
         }
-        (Some(IntOrString::Text(name)), None) => {
-            let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-            let letter = name.chars().any(|c| c.is_ascii_lowercase());
-            if name.len() > 15 || !letter || !name.chars().all(fits) {
-                let text = format!(
-                    "`{}` is no port name; want up to 15 lower-case letters, digits and `-`",
-                    shown(&name)
-                );
-                return Err((at.key("port"), text));
-            }
-            PortSpec::Name(name)
-        }
+        (Some(IntOrString::Text(name)), None) => PortSpec::Name(port_name(&at.key("port"), name)?),
     };
     Ok(PortMatch { proto, port: spec })
 }
 
-fn selector(at: &FieldPath, raw: LabelSelector) -> Result<Selector, Wrong> {
+/// A port's name, checked.
+pub(super) fn port_name(at: &FieldPath, name: String) -> Result<String, Wrong> {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let letter = name.chars().any(|c| c.is_ascii_lowercase());
+    if name.len() > 15 || !letter || !name.chars().all(fits) {
+        let text = format!(
+            "`{}` is no port name; want up to 15 lower-case letters, digits and `-`",
+            shown(&name)
+        );
+        return Err((at.clone(), text));
+    }
+    Ok(name)
+}
+
+pub(super) fn selector(at: &FieldPath, raw: LabelSelector) -> Result<Selector, Wrong> {
     let list = at.key("matchExpressions");
     let mut expressions = Vec::with_capacity(raw.match_expressions.len());
     for (i, Expression { key, operator, values }) in raw.match_expressions.into_iter().enumerate() {

@@ -6,7 +6,7 @@ use super::parts::shown;
 use serde_json::Value;
 
 /// A map's fields, and what the maps in them have; `None` for what is no map of known fields. Lists stand for their elements.
-struct Shape(&'static [(&'static str, Option<&'static Shape>)]);
+pub(super) struct Shape(pub(super) &'static [(&'static str, Option<&'static Shape>)]);
 
 const ROOT: Shape = Shape(&[
     ("apiVersion", None),
@@ -30,7 +30,7 @@ const PEER: Shape = Shape(&[
 ]);
 const BLOCK: Shape = Shape(&[("cidr", None), ("except", None)]);
 const PORT: Shape = Shape(&[("protocol", None), ("port", None), ("endPort", None)]);
-const SELECTOR: Shape = Shape(&[("matchLabels", None), ("matchExpressions", Some(&EXPRESSION))]);
+pub(super) const SELECTOR: Shape = Shape(&[("matchLabels", None), ("matchExpressions", Some(&EXPRESSION))]);
 const EXPRESSION: Shape = Shape(&[("key", None), ("operator", None), ("values", None)]);
 
 /// A field that does not exist.
@@ -43,8 +43,13 @@ pub(super) struct Unknown {
 
 /// All of them, in the order of the object's fields.
 pub(super) fn unknown(policy: &Value) -> Vec<Unknown> {
+    unknown_of(policy, &ROOT)
+}
+
+/// The same of an object of this shape.
+pub(super) fn unknown_of(policy: &Value, root: &Shape) -> Vec<Unknown> {
     let mut out = Vec::new();
-    walk(policy, &ROOT, &FieldPath::default(), None, &mut out);
+    walk(policy, root, &FieldPath::default(), None, &mut out);
     out
 }
 

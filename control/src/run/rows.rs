@@ -238,15 +238,20 @@ pub(super) fn policies(parts: &Parts, wanted: Option<&str>) -> Result<Vec<Policy
 }
 
 fn side(policy: Option<&PodPolicy>, direction: Direction) -> PolicySide {
-    let Some(policies) = policy.and_then(|policy| policy.policies(direction)) else {
+    let Some((policy, policies)) = policy.and_then(|policy| Some((policy, policy.policies(direction)?))) else {
         return PolicySide::default();
     };
     let row = |policy: &sluice_policy::SelectingPolicy| SelectingPolicyRow {
-        policy: format!("{}/{}", policy.namespace, policy.name),
+        policy: match policy.cluster {
+            None => format!("{}/{}", policy.namespace, policy.name),
+            Some(_) => policy.name.clone(),
+        },
+        tier: policy.cluster.map(|(tier, _)| tier.to_string()),
+        priority: policy.cluster.map(|(_, priority)| priority),
         rules: policy.rules.clone(),
     };
     PolicySide {
-        isolated: true,
+        isolated: policy.is_isolated(direction),
         policies: policies.iter().map(row).collect(),
     }
 }

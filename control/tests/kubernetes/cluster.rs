@@ -26,6 +26,9 @@ const KINDS: [(&str, Kind); 7] = [
     ("servicecidrs", Kind::ServiceCidr),
 ];
 
+/// The plural name of cluster policies.
+pub(super) const CLUSTER_POLICIES: &str = "clusternetworkpolicies";
+
 /// A site with objects of all kinds but policies; what a test does to it comes down to a few words.
 pub(super) struct Ours(pub(super) Site);
 
@@ -78,9 +81,12 @@ impl Ours {
         self.front().counters().requests(verb, plural)
     }
 
-    /// Requests for all objects of a kind, or of any kind, as a list or as a stream that begins with all.
+    /// Requests for all objects of a kind, or of any kind that is always there, as a list or as a stream that begins with all.
     pub(super) fn lists(&self, plural: &str) -> u64 {
-        self.front().lists(plural)
+        match plural {
+            "" => self.front().lists("") - self.front().lists(CLUSTER_POLICIES),
+            plural => self.front().lists(plural),
+        }
     }
 
     /// The same of all kinds that a first complete state waits for.
@@ -97,7 +103,16 @@ impl Ours {
     /// Whether some policy, whoever's, names pods.
     pub(super) fn names_pods(&self) -> bool {
         let all = self.0.all("networkpolicies").unwrap();
-        all.iter().any(names_pods)
+        all.iter().any(names_pods) || !self.cluster_policies().is_empty()
+    }
+
+    /// Cluster policies, all of which name pods; only the stand-in has them.
+    fn cluster_policies(&self) -> Vec<Value> {
+        if site::is_real() {
+            return Vec::new();
+        }
+        let all = self.0.stand_in().objects(CLUSTER_POLICIES);
+        all.iter().map(|object| (**object).clone()).collect()
     }
 }
 
@@ -291,6 +306,10 @@ pub(super) fn truth(ours: &Ours) -> BTreeMap<Key, Object> {
                 all.insert(object.key(), object);
             }
         }
+    }
+    for object in ours.cluster_policies() {
+        let object = decode(Kind::ClusterNetworkPolicy, object).object.unwrap();
+        all.insert(object.key(), object);
     }
     all
 }

@@ -5,6 +5,7 @@
 
 mod announce;
 mod cluster;
+mod cluster_policies;
 mod cuts;
 mod detour;
 mod faults;

@@ -68,3 +68,27 @@ pub(super) fn labelled(mut object: Value, label: &str) -> Value {
     object["metadata"]["labels"][label] = json!("x");
     object
 }
+
+/// Name of the definition that brings cluster policies with it.
+pub(super) const DEFINITION: &str = "clusternetworkpolicies.policy.networking.k8s.io";
+
+/// The definition.
+pub(super) fn definition() -> Value {
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": DEFINITION},
+        "spec": {
+            "group": "policy.networking.k8s.io", "scope": "Cluster",
+            "names": {"plural": "clusternetworkpolicies", "kind": "ClusterNetworkPolicy"},
+            "versions": [{"name": "v1alpha2", "served": true, "storage": true}],
+        },
+    })
+}
+
+/// A cluster policy that lets no pod reach another.
+pub(super) fn cluster_policy(name: &str) -> Value {
+    json!({
+        "apiVersion": "policy.networking.k8s.io/v1alpha2", "kind": "ClusterNetworkPolicy", "metadata": {"name": name},
+        "spec": {"tier": "Admin", "priority": 1, "subject": {"namespaces": {}},
+            "ingress": [{"action": "Deny", "from": [{"namespaces": {}}]}]},
+    })
+}

@@ -2,9 +2,10 @@
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use sluice_control::model::Kind;
+use sluice_control::model::{Kind, Object};
 use sluice_control::objects::decode;
 use sluice_control::source::{Claims, Limits, VALUE, YamlLimits, documents, read_text};
+use sluice_policy::{Action, Peer, Rule};
 
 const GOOD: &str = include_str!("good.yaml");
 
@@ -23,6 +24,10 @@ fn values() -> impl Strategy<Value = Value> {
             "None",
             "ClientIP",
             "Ingress",
+            "Admin",
+            "Accept",
+            "Deny",
+            "Pass",
             "a=b"
         ])
         .prop_map(Value::from),
@@ -65,6 +70,23 @@ fn values() -> impl Strategy<Value = Value> {
         "type",
         "nodePort",
         "sessionAffinity",
+        "tier",
+        "priority",
+        "subject",
+        "namespaces",
+        "pods",
+        "nodes",
+        "networks",
+        "domainNames",
+        "action",
+        "protocols",
+        "tcp",
+        "destinationPort",
+        "destinationNamedPort",
+        "number",
+        "range",
+        "start",
+        "end",
     ]);
     leaf.prop_recursive(6, 64, 6, move |inner| {
         prop_oneof![
@@ -126,6 +148,76 @@ proptest! {
     }
 }
 
+/// Two rules, one around every form of peer and port that there is.
+fn cluster_policy() -> Value {
+    let rule = |action| {
+        json!({"name": "r", "action": action,
+            "to": [{"namespaces": {"matchLabels": {"a": "b"}}}, {"networks": ["10.0.0.0/8"]},
+                {"pods": {"namespaceSelector": {}, "podSelector": {"matchExpressions": [{"key": "c", "operator": "In", "values": ["d"]}]}}}],
+            "protocols": [{"tcp": {"destinationPort": {"number": 80}}}, {"udp": {"destinationPort": {"range": {"start": 1, "end": 2}}}}]})
+    };
+    json!({"metadata": {"name": "p"}, "spec": {"tier": "Admin", "priority": 0, "subject": {"namespaces": {}},
+        "egress": [rule("Accept"), rule("Deny"), rule("Pass")]}})
+}
+
+fn places(value: &Value, at: &str, found: &mut Vec<String>) {
+    found.push(at.to_owned());
+    let inside: Vec<(String, &Value)> = match value {
+        Value::Object(map) => map.iter().map(|(key, value)| (key.clone(), value)).collect(),
+        Value::Array(list) => list
+            .iter()
+            .enumerate()
+            .map(|(n, value)| (n.to_string(), value))
+            .collect(),
+        _ => Vec::new(),
+    };
+    inside
+        .iter()
+        .for_each(|(key, value)| places(value, &format!("{at}/{key}"), found));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+    /// Whatever becomes of one rule, it is understood without a word of complaint, or closed, or the object is not served.
+    #[test]
+    fn a_spoilt_rule_of_a_cluster_policy_is_closed_and_leaves_the_others_alone(
+        at in 0usize..3, place in any::<prop::sample::Index>(), value in values(), remove in any::<bool>(), add in "[a-z]{1,9}",
+    ) {
+        let record = |value: Value| {
+            let decoded = decode(Kind::ClusterNetworkPolicy, value);
+            let Some(Object::ClusterPolicy(record)) = decoded.object else { return None };
+            Some((record, decoded.faults))
+        };
+        let (good, _) = record(cluster_policy()).unwrap();
+        let mut odd = cluster_policy();
+        let rule = odd.pointer_mut(&format!("/spec/egress/{at}")).unwrap();
+        let mut found = Vec::new();
+        places(rule, "", &mut found);
+        let spot = rule.pointer_mut(place.get(&found).as_str()).unwrap();
+        match spot {
+            Value::Object(map) if remove => _ = map.insert(add, value),
+            spot => *spot = value,
+        }
+        let Some((record, faults)) = record(odd) else { return Ok(()) };
+        let (rules, before) = (&record.policy.egress, &good.policy.egress);
+        prop_assert_eq!(rules.len(), before.len());
+        for (n, rule) in rules.iter().enumerate() {
+            if n != at {
+                prop_assert_eq!(rule, &before[n]);
+            } else if !faults.is_empty() || !record.not_honoured.is_empty() {
+                let nobody = Peer::Pods { namespaces: None, pods: None };
+                let closed = match rule.action {
+                    Action::Accept => rule.fits.peers == [nobody],
+                    Action::Deny => rule.fits == Rule::default(),
+                    Action::Pass => false,
+                };
+                prop_assert!(closed, "{:?} {:?} {:?}", rule, faults, record.not_honoured);
+            }
+        }
+    }
+}
+
 fn refusal(text: &str, limits: YamlLimits) -> String {
     documents(text, limits).expect_err("was accepted").to_string()
 }
@@ -133,7 +225,7 @@ fn refusal(text: &str, limits: YamlLimits) -> String {
 #[test]
 fn the_good_manifest_is_good() {
     let reading = read_text("f.yaml", GOOD, Limits::default().yaml).unwrap();
-    assert_eq!(reading.objects.len(), 6);
+    assert_eq!(reading.objects.len(), 7);
     assert!(
         reading
             .objects

@@ -184,7 +184,10 @@ fn policies(parts: &Parts) -> String {
             }
             for selecting in policy.policies(direction).into_iter().flatten() {
                 let (pod, rules) = (pod_name(parts, *slot), &selecting.rules);
-                let name = format!("{}/{}", selecting.namespace, selecting.name);
+                let name = match selecting.cluster {
+                    None => format!("{}/{}", selecting.namespace, selecting.name),
+                    Some((tier, priority)) => format!("{tier} {priority} {}", selecting.name),
+                };
                 all.push(format!("{pod} {direction:?} {name} {rules:?}"));
             }
         }

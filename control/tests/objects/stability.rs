@@ -50,6 +50,14 @@ fn manifests() -> Vec<(String, String)> {
     let policy = "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: one}, spec: {podSelector: {matchLabels: {app: a0}}, \
                   ingress: [{from: [{podSelector: {matchLabels: {app: a1}}}]}]}}";
     all.push(("policy.yaml".to_owned(), policy.to_owned()));
+    for (name, tier, action) in [("guard", "Admin", "Pass"), ("base", "Baseline", "Deny")] {
+        let text = format!(
+            "{{apiVersion: policy.networking.k8s.io/v1alpha2, kind: ClusterNetworkPolicy, metadata: {{name: {name}}}, \
+             spec: {{tier: {tier}, priority: 1, subject: {{namespaces: {{}}}}, \
+             ingress: [{{action: {action}, from: [{{namespaces: {{}}}}]}}]}}}}"
+        );
+        all.push((format!("{name}.yaml"), text));
+    }
     all
 }
 
@@ -216,6 +224,36 @@ fn one_changed_service_leaves_the_others_as_they_are() {
         "an endpoint keeps its slot while its service changes"
     );
     assert!(Arc::ptr_eq(&before.forwarding, &after.forwarding) && Arc::ptr_eq(&before.policies, &after.policies));
+}
+
+#[test]
+fn a_changed_cluster_policy_changes_policies_of_local_pods_and_nothing_else() {
+    let mut world = world();
+    let manifests = manifests();
+    manifests.iter().for_each(|(file, text)| world.write(file, text));
+    let before = world.compile().unwrap().parts;
+    let (file, text) = manifests.iter().find(|(file, _)| file == "guard.yaml").unwrap();
+    world.write(file, &text.replace("Pass", "Accept"));
+    let after = world.compile().unwrap().parts;
+    assert_ne!(after.policies.pods, before.policies.pods);
+    assert!(
+        Arc::ptr_eq(&after.policies.identities, &before.policies.identities),
+        "nobody was looked at anew"
+    );
+    assert!(Arc::ptr_eq(&before.forwarding, &after.forwarding) && Arc::ptr_eq(&before.services, &after.services));
+    world.write(file, text);
+    let again = world.compile().unwrap().parts;
+    assert_eq!(again.policies.pods, before.policies.pods);
+    // One that is about pods of others alone changes nothing here.
+    world.write(
+        "others.yaml",
+        &text.replace("guard", "others").replace(
+            "namespaces: {}}, ingress",
+            "namespaces: {matchLabels: {a: b}}}, ingress",
+        ),
+    );
+    let others = world.compile().unwrap().parts;
+    assert!(Arc::ptr_eq(&others.policies, &again.policies));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Decides which of up to 256 rules is the first to allow a flow: the rules its peer falls under, cut with the rules its
+//! Decides which of up to 256 rules is the first to fit a flow: the rules its peer falls under, cut with the rules its
 //! port falls under. It never knows where a rule comes from.
 
 use std::collections::BTreeMap;
@@ -58,7 +58,7 @@ impl Chunk {
         }
     }
 
-    /// The first rule that allows the flow.
+    /// The first rule that fits the flow.
     #[inline]
     pub(crate) fn first_match(&self, flow: &FlowView) -> Option<usize> {
         first_common(&self.peers(flow), &self.ports(flow))
@@ -93,6 +93,13 @@ impl Chunk {
             .binary_search_by_key(&key, |entry| entry.0)
             .map_or(*by_number, |at| or(by_number, &self.named[at].1))
     }
+}
+
+/// The place of the first rule that `first_in` finds, counted over all chunks.
+#[inline]
+pub(crate) fn first(chunks: &[Chunk], first_in: impl Fn(&Chunk) -> Option<usize>) -> Option<usize> {
+    let mut numbered = chunks.iter().enumerate();
+    numbered.find_map(|(n, chunk)| Some(n * ROW_RULES + first_in(chunk)?))
 }
 
 /// The same before it is sorted into ranges.

@@ -222,6 +222,10 @@ impl Identities {
         &self.addrs
     }
 
+    pub(crate) fn namespaces(&self) -> &[Arc<Namespace>] {
+        &self.namespaces
+    }
+
     pub(crate) fn table(&self) -> &Arc<Table> {
         &self.table
     }

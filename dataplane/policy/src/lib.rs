@@ -1,4 +1,5 @@
-//! Decides whether a flow may pass under Kubernetes NetworkPolicy (networking.k8s.io/v1), and which rule says so. It never opens a
+//! Decides whether a flow may pass under Kubernetes NetworkPolicy (networking.k8s.io/v1) and ClusterNetworkPolicy
+//! (policy.networking.k8s.io/v1alpha2), and which rule says so. It never opens a
 //! socket, reads a clock or knows an API type: the records in [`model`] are all it sees.
 //!
 //! The way through the crate: [`Identities`] gives every set of equal-looking pods one number; a [`Compiler`] turns the
@@ -23,6 +24,7 @@
 mod addresses;
 mod chunk;
 mod cidr;
+mod cluster;
 mod compile;
 mod content;
 mod identity;
@@ -34,9 +36,11 @@ mod rule_set;
 mod selector;
 mod sets;
 mod text;
+mod tiers;
 
 pub use addresses::Addresses;
 pub use cidr::Cidr;
+pub use cluster::{Action, ClusterPolicy, ClusterRule, Subject, Tier};
 pub use compile::{Compiler, Pass, compile};
 pub use content::Content;
 pub use identity::{Identities, PodChange};

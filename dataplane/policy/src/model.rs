@@ -7,6 +7,7 @@ use std::sync::Arc;
 use sluice_wire::{Addr, Proto};
 
 use crate::cidr::Cidr;
+use crate::cluster::ClusterPolicy;
 use crate::selector::Selector;
 
 /// Label keys and values.
@@ -17,6 +18,8 @@ pub type Labels = BTreeMap<String, String>;
 pub struct Model {
     /// All policies of the cluster; those of namespaces without local pods cost nothing.
     pub policies: Vec<Arc<Policy>>,
+    /// All cluster policies.
+    pub cluster: Vec<Arc<ClusterPolicy>>,
     /// All namespaces. A pod whose namespace is missing here matches no `namespaceSelector`.
     pub namespaces: Vec<Arc<Namespace>>,
     /// All pods of the cluster that own an address; Succeeded and Failed ones do not.

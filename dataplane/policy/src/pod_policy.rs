@@ -11,9 +11,9 @@ use crate::rule_set::{RuleSet, SelectingPolicy};
 /// The compiled policies of one pod. Equal values decide and explain everything equally.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PodPolicy {
-    /// Connections to the pod; `None`: not isolated.
+    /// Connections to the pod; `None`: not isolated, and no cluster policy has rules for them.
     pub ingress: Option<Arc<RuleSet>>,
-    /// Connections from the pod; `None`: not isolated.
+    /// Connections from the pod, likewise.
     pub egress: Option<Arc<RuleSet>>,
 }
 
@@ -33,12 +33,14 @@ pub struct FlowView {
 /// The answer to one flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Allowed by this rule, the first that does: policies by name, rules by place.
+    /// Allowed by this rule, the first that decides: policies in the order of [`PodPolicy::policies`], rules by place.
     Allowed(RuleRef),
-    /// Allowed because no policy selects the pod for this direction.
+    /// Allowed because no NetworkPolicy selects the pod for this direction, and no cluster policy decides.
     NotIsolated,
-    /// At least one policy selects the pod and no rule allows the flow.
+    /// At least one NetworkPolicy selects the pod and no rule allows the flow.
     Denied,
+    /// Denied by this rule of a cluster policy.
+    DeniedBy(RuleRef),
 }
 
 /// Names a rule of a [`PodPolicy`] in a known direction.
@@ -62,7 +64,7 @@ pub enum Missing {
 impl Verdict {
     /// Whether the flow may pass.
     pub const fn is_allowed(self) -> bool {
-        !matches!(self, Verdict::Denied)
+        !matches!(self, Verdict::Denied | Verdict::DeniedBy(_))
     }
 }
 
@@ -81,17 +83,23 @@ impl PodPolicy {
     pub fn verdict(&self, direction: Direction, flow: &FlowView) -> Verdict {
         match self.rule_set(direction) {
             None => Verdict::NotIsolated,
-            Some(rules) => rules.first_match(flow).map_or(Verdict::Denied, Verdict::Allowed),
+            Some(rules) => rules.verdict(flow),
         }
     }
 
-    /// For a denied flow, the rule that came closest: the first that fits the port, else the first that fits the peer.
+    /// For a flow that is [`Verdict::Denied`], the rule that came closest: the first that fits the port, else the first that fits the peer.
     /// `None` when no rule fits either, or the pod is not isolated. For people; a verdict never needs it.
     pub fn nearest(&self, direction: Direction, flow: &FlowView) -> Option<(RuleRef, Missing)> {
         self.rule_set(direction)?.nearest(flow)
     }
 
-    /// The policies that select the pod in this direction, by name; `None` when there are none.
+    /// Whether a NetworkPolicy selects the pod for this direction, so that what no rule allows may not pass.
+    pub fn is_isolated(&self, direction: Direction) -> bool {
+        self.rule_set(direction).is_some_and(RuleSet::is_isolated)
+    }
+
+    /// The policies that decide about the pod in this direction, in the order in which they are asked: cluster policies of the admin tier by
+    /// priority, NetworkPolicies by name; where there are none of these, cluster policies of the baseline tier. `None` when there are none.
     pub fn policies(&self, direction: Direction) -> Option<&[SelectingPolicy]> {
         self.rule_set(direction).map(RuleSet::policies)
     }

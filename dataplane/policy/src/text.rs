@@ -4,6 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use sluice_wire::Proto;
 
+use crate::cluster::{Action, ClusterRule, Tier};
 use crate::model::{Peer, PortMatch, PortSpec, Rule};
 use crate::selector::{Op, Requirement, Selector};
 
@@ -91,6 +92,36 @@ impl Display for Rule {
         list(f, self.peers.iter(), " or ")?;
         f.write_str(if self.ports.is_empty() { ", any port" } else { ", port " })?;
         list(f, self.ports.iter(), " or ")
+    }
+}
+
+impl Display for Action {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Action::Accept => "Accept",
+            Action::Deny => "Deny",
+            Action::Pass => "Pass",
+        })
+    }
+}
+
+impl Display for Tier {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Tier::Admin => "Admin",
+            Tier::Baseline => "Baseline",
+        })
+    }
+}
+
+/// A name may hold anything that can be typed.
+impl Display for ClusterRule {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ", self.action)?;
+        if !self.name.is_empty() {
+            write!(f, "{:?}: ", self.name)?;
+        }
+        self.fits.fmt(f)
     }
 }
 

@@ -11,8 +11,11 @@ use sluice_policy::{Direction, FlowView, Identities, compile};
 fn verdicts_allocate_nothing() {
     let mut runner = TestRunner::deterministic();
     let (mut judged, mut isolated) = (0, 0);
-    for _ in 0..50 {
-        let model = models::model().new_tree(&mut runner).unwrap().current();
+    for round in 0..100 {
+        let model = match round % 2 {
+            0 => models::model().new_tree(&mut runner).unwrap().current(),
+            _ => models::tiered_model().new_tree(&mut runner).unwrap().current(),
+        };
         let flows = vec((models::addr(), models::proto(), models::port()), 32)
             .new_tree(&mut runner)
             .unwrap()

@@ -72,6 +72,7 @@ fn cluster(policies: Vec<Policy>) -> Model {
             pod("x", "six", "app=six", "fd00::6", 80),
             Arc::new(agent),
         ],
+        ..Model::default()
     }
 }
 

@@ -43,6 +43,7 @@ proptest! {
                         Verdict::Allowed(rule) => prop_assert!(policy.rule(direction, rule).is_some()),
                         Verdict::NotIsolated => prop_assert!(policy.policies(direction).is_none()),
                         Verdict::Denied => prop_assert!(policy.policies(direction).is_some()),
+                        Verdict::DeniedBy(_) => prop_assert!(false, "there is no cluster policy"),
                     }
                 }
             }

@@ -30,11 +30,26 @@ impl Serve {
 
 fn serve(size: Size) -> Result<Server> {
     let server = Server::start(Settings::default())?;
+    // Without it agents would ask for these policies again and again, when they are not counted.
+    server.apply(definition())?;
     for object in size.objects() {
         server.apply(object)?;
     }
     server.counters().reset();
     Ok(server)
+}
+
+/// Of ClusterNetworkPolicies.
+fn definition() -> Value {
+    serde_json::json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "clusternetworkpolicies.policy.networking.k8s.io"},
+        "spec": {
+            "group": "policy.networking.k8s.io", "scope": "Cluster",
+            "names": {"plural": "clusternetworkpolicies", "kind": "ClusterNetworkPolicy"},
+            "versions": [{"name": "v1alpha2", "served": true, "storage": true}],
+        },
+    })
 }
 
 fn obey(server: &Server, size: Size, order: &str) -> Result<Value> {

@@ -30,6 +30,7 @@ pub(super) fn policies(size: &Size) -> Policies {
             labels: Default::default(),
         })],
         pods: local.iter().cloned().chain(remote).collect(),
+        ..Model::default()
     };
     let identities = Identities::default().next(&model);
     let mut compiler = Compiler::default();

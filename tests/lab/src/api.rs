@@ -14,6 +14,18 @@ pub(crate) const KUBECONFIG: &str = "kubeconfig";
 /// Where it listens on each node.
 const PORT: u16 = 6443;
 
+/// An agent that began without it would look for it once a minute.
+const DEFINITION: &str = "
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: clusternetworkpolicies.policy.networking.k8s.io}
+spec:
+  group: policy.networking.k8s.io
+  scope: Cluster
+  names: {plural: clusternetworkpolicies, kind: ClusterNetworkPolicy}
+  versions: [{name: v1alpha2, served: true, storage: true}]
+";
+
 /// Where agents have their objects from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -48,9 +60,10 @@ pub struct ApiServer {
 }
 
 impl ApiServer {
-    /// One without objects; `dir` gets a kubeconfig for it.
+    /// One without objects but the definition of ClusterNetworkPolicy; `dir` gets a kubeconfig for it.
     pub(crate) fn start(dir: &Path) -> Result<Self> {
         let server = Server::start(Settings::default())?;
+        server.apply_yaml(DEFINITION).context("no ClusterNetworkPolicies")?;
         let own = server.url();
         let here = format!("https://{}:{PORT}", Ipv4Addr::LOCALHOST);
         let kubeconfig = server.kubeconfig(None).replace(&own, &here);
@@ -95,7 +108,7 @@ fn identity(object: &Value) -> Option<Identity> {
         Some(stem) => format!("{stem}ies"),
         None => format!("{kind}s"),
     };
-    let namespaced = !matches!(kind.as_str(), "node" | "namespace");
+    let namespaced = !matches!(kind.as_str(), "node" | "namespace" | "clusternetworkpolicy");
     let meta = &object["metadata"];
     let namespace = namespaced.then(|| meta["namespace"].as_str().unwrap_or("default").to_owned());
     Some((plural, namespace, meta["name"].as_str()?.to_owned()))

@@ -26,14 +26,16 @@ pub(super) struct Follow {
     pub(super) known: Arc<Mutex<Known>>,
     pub(super) shared: Arc<Shared>,
     /// Up to where changes were said.
-    version: Option<String>,
-    pace: Pace,
+    pub(super) version: Option<String>,
+    pub(super) pace: Pace,
     /// What is told to be wrong.
     told: Option<String>,
     /// Since when a stream is followed.
     followed: Option<Instant>,
     /// Streams one after the other on which nothing was ever said.
     silent: u32,
+    /// Answers one after the other that the kind is not served.
+    pub(super) absent: u32,
 }
 
 /// Why it does not go on.
@@ -66,6 +68,7 @@ impl Follow {
             told: None,
             followed: None,
             silent: 0,
+            absent: 0,
         }
     }
 
@@ -91,6 +94,12 @@ impl Follow {
                 },
                 Err(End::Failure(failure)) => failure,
             };
+            if failure == Failure::NotServed && self.want.has_a_definition() {
+                let Ok(wait) = self.is_absent().await else { return };
+                tokio::time::sleep(wait).await;
+                continue;
+            }
+            self.absent = 0;
             let after = match &failure {
                 Failure::Other { after, unreachable, .. } => {
                     if *unreachable {
@@ -137,6 +146,7 @@ impl Follow {
             None => self.ask(client, self.version.as_deref()).await?,
         };
         self.followed = Some(Instant::now());
+        self.absent = 0;
         self.well().await?;
         while let Some(said) = stream.next().await? {
             self.silent = 0;

@@ -4,6 +4,7 @@
 //! [`wants`] are the requests, [`reach`] the addresses; each request is [`follow`]ed by a task of its own, which hands what it hears to
 //! [`known`], the only place that knows what was said before. News goes one way: answer, known, channel. What is said is [`saved`], too.
 
+mod absent;
 mod announce;
 mod answer;
 mod events;
@@ -238,7 +239,7 @@ fn is_complete(restored: &Restored) -> bool {
 
 /// Whether its policies name pods.
 fn needs_others(restored: &Restored) -> bool {
-    let mut policies = restored.objects(|want| want == Want::NetworkPolicies);
+    let mut policies = restored.objects(Want::are_policies);
     policies.any(|(_, policy)| policy.object.as_ref().is_some_and(names_pods))
 }
 

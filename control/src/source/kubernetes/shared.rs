@@ -49,6 +49,8 @@ struct State {
     missing: Vec<Want>,
     /// Pods of other nodes are listed, whether they are missing or not.
     others_listed: bool,
+    /// Requests whose policies name pods.
+    naming: Vec<Want>,
     synced: bool,
     /// What is served from the saved state alone, and how old that was at the start.
     restored: Vec<Want>,
@@ -95,7 +97,7 @@ impl Shared {
             return Ok(());
         }
         match want {
-            Want::NetworkPolicies => self.need_others(known.served().any(names_pods)),
+            _ if want.are_policies() => self.need_others(want, known.served().any(names_pods)),
             Want::EndpointSlices if events.iter().any(is_of_the_api_server) => {
                 self.reach.learn(&api_servers(known.served()));
             }
@@ -105,15 +107,21 @@ impl Shared {
             self.send(event).await?;
         }
         // Pods of other nodes may have been all that was missing, and not be needed any more.
-        if want == Want::NetworkPolicies {
+        if want.are_policies() {
             self.complete().await
         } else {
             Ok(())
         }
     }
 
-    /// Whether pods of other nodes are needed, as policies say.
-    fn need_others(&self, needed: bool) {
+    /// Whether pods of other nodes are needed, as these policies and the others say.
+    fn need_others(&self, want: Want, naming: bool) {
+        let needed = {
+            let mut state = self.state();
+            state.naming.retain(|other| *other != want);
+            state.naming.extend(naming.then_some(want));
+            !state.naming.is_empty()
+        };
         let changed = self
             .others
             .send_if_modified(|before| std::mem::replace(before, needed) != needed);
@@ -247,12 +255,22 @@ impl Shared {
 
 /// Whether a policy names pods as peers.
 pub(super) fn names_pods(object: &Object) -> bool {
-    let Object::Policy(policy) = object else { return false };
-    let PolicyRecord { ingress, egress, .. } = &**policy;
-    let rules = ingress.iter().chain(egress).flatten();
-    rules
-        .flat_map(|rule| &rule.peers)
-        .any(|peer| matches!(peer, Peer::Pods { .. }))
+    let by_label = |peer: &Peer| match peer {
+        Peer::Pods { namespaces, pods } => namespaces.is_some() || pods.is_some(),
+        Peer::Block { .. } => false,
+    };
+    match object {
+        Object::Policy(policy) => {
+            let PolicyRecord { ingress, egress, .. } = &**policy;
+            let mut rules = ingress.iter().chain(egress).flatten();
+            rules.any(|rule| rule.peers.iter().any(by_label))
+        }
+        Object::ClusterPolicy(record) => {
+            let mut rules = record.policy.ingress.iter().chain(&record.policy.egress);
+            rules.any(|rule| rule.fits.peers.iter().any(by_label))
+        }
+        _ => false,
+    }
 }
 
 /// Its slices are those of the Service that the API server makes for itself.

@@ -19,6 +19,8 @@ pub(super) enum Want {
     EndpointSlices,
     /// All of them.
     NetworkPolicies,
+    /// All of them, while their definition exists.
+    ClusterNetworkPolicies,
     /// Pods that run on this node.
     OwnPods,
     /// Pods of other nodes that have an address of their own and have not ended.
@@ -34,12 +36,13 @@ const PAGE: u32 = 500;
 
 impl Want {
     /// What is needed from the start.
-    pub(super) const FIRST: [Self; 6] = [
+    pub(super) const FIRST: [Self; 7] = [
         Self::Nodes,
         Self::Namespaces,
         Self::Services,
         Self::EndpointSlices,
         Self::NetworkPolicies,
+        Self::ClusterNetworkPolicies,
         Self::OwnPods,
     ];
 
@@ -51,6 +54,7 @@ impl Want {
             Self::Services => Kind::Service,
             Self::EndpointSlices => Kind::EndpointSlice,
             Self::NetworkPolicies => Kind::NetworkPolicy,
+            Self::ClusterNetworkPolicies => Kind::ClusterNetworkPolicy,
             Self::OwnPods | Self::OtherPods => Kind::Pod,
             Self::ServiceCidrs => Kind::ServiceCidr,
         }
@@ -74,6 +78,7 @@ impl Want {
             Self::Services => "services",
             Self::EndpointSlices => "endpointslices",
             Self::NetworkPolicies => "networkpolicies",
+            Self::ClusterNetworkPolicies => "clusternetworkpolicies",
             Self::OwnPods => "pods of this node",
             Self::OtherPods => "pods of other nodes",
             Self::ServiceCidrs => "servicecidrs",
@@ -93,9 +98,20 @@ impl Want {
             Self::Services => ("", "services"),
             Self::EndpointSlices => ("discovery.k8s.io", "endpointslices"),
             Self::NetworkPolicies => ("networking.k8s.io", "networkpolicies"),
+            Self::ClusterNetworkPolicies => ("policy.networking.k8s.io", "clusternetworkpolicies"),
             Self::OwnPods | Self::OtherPods => ("", "pods"),
             Self::ServiceCidrs => ("networking.k8s.io", "servicecidrs"),
         }
+    }
+
+    /// Whether the kind is there only while a definition of it is; without one it has no objects.
+    pub(super) const fn has_a_definition(self) -> bool {
+        matches!(self, Self::ClusterNetworkPolicies)
+    }
+
+    /// Whether these may name pods of other nodes.
+    pub(super) const fn are_policies(self) -> bool {
+        matches!(self, Self::NetworkPolicies | Self::ClusterNetworkPolicies)
     }
 
     /// One page of a list, `token` being what the page before gave; `whole` asks for all that is left at once.
@@ -133,6 +149,7 @@ impl Want {
         let (group, plural) = self.resource();
         Request::new(match group {
             "" => format!("/api/v1/{plural}"),
+            group if self == Self::ClusterNetworkPolicies => format!("/apis/{group}/v1alpha2/{plural}"),
             group => format!("/apis/{group}/v1/{plural}"),
         })
     }

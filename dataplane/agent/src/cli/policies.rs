@@ -25,23 +25,32 @@ pub(super) fn page(rows: &[PolicyRow], pod: Option<&str>) -> Page {
 }
 
 fn side(page: &mut Page, name: &str, side: &PolicySide) {
-    if !side.isolated {
+    if !side.isolated && side.policies.is_empty() {
         page.line([format!("  {name:9}open: no policy selects the pod").into()]);
         return;
     }
-    let why = if side.policies.is_empty() {
-        ": nothing may pass, as no Pod object is known  (sluice status)"
+    let (state, why) = if !side.isolated {
+        ("open".into(), ": what no rule denies may pass")
+    } else if side.policies.is_empty() {
+        (
+            doubtful("isolated"),
+            ": nothing may pass, as no Pod object is known  (sluice status)",
+        )
     } else {
-        ": only what a rule allows may pass"
+        (doubtful("isolated"), ": only what a rule allows may pass")
     };
-    page.line([format!("  {name:9}").into(), doubtful("isolated"), why.into()]);
+    page.line([format!("  {name:9}").into(), state, why.into()]);
     for policy in &side.policies {
         let nothing = if policy.rules.is_empty() {
             "   no rule: allows nothing"
         } else {
             ""
         };
-        page.line([format!("    {}{nothing}", policy.policy).into()]);
+        let place = match (&policy.tier, policy.priority) {
+            (Some(tier), Some(priority)) => format!("   cluster policy, {tier} tier, priority {priority}"),
+            _ => String::new(),
+        };
+        page.line([format!("    {}{place}{nothing}", policy.policy).into()]);
         for (index, rule) in policy.rules.iter().enumerate() {
             page.line([format!("      rule {index}  {rule}").into()]);
         }

@@ -89,6 +89,10 @@ fn policies_of_pods() {
     let rows: Vec<_> = answer("policies");
     shown("policies", &policies::page(&rows, None));
     shown("policy", &policies::page(&rows[..1], Some("default/db-0")));
+    shown(
+        "cluster-policies",
+        &policies::page(&answer::<Vec<_>>("cluster-policies"), None),
+    );
 }
 
 #[test]

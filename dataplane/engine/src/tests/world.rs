@@ -320,6 +320,7 @@ impl World {
             policies: self.policies.iter().cloned().map(Arc::new).collect(),
             namespaces: vec![Arc::new(namespace)],
             pods: pods.iter().map(|(_, pod)| Arc::new(pod.clone())).collect(),
+            ..Model::default()
         };
         self.identities = self.identities.next(&model);
         let mut compiler = Compiler::default();

@@ -10,7 +10,8 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 use sluice_policy::{
-    Cidr, Labels, Model, NamedPort, Namespace, Op, Peer, Pod, Policy, PortMatch, PortSpec, Requirement, Rule, Selector,
+    Action, Cidr, ClusterPolicy, ClusterRule, Labels, Model, NamedPort, Namespace, Op, Peer, Pod, Policy, PortMatch,
+    PortSpec, Requirement, Rule, Selector, Subject, Tier,
 };
 use sluice_wire::{Addr, Proto};
 
@@ -159,6 +160,62 @@ pub fn model() -> impl Strategy<Value = Model> {
             policies,
             namespaces: namespaces.into_iter().map(Arc::new).collect(),
             pods,
+            ..Model::default()
         }
+    })
+}
+
+/// Rules that fit much, so that their order shows.
+fn cluster_rule() -> impl Strategy<Value = ClusterRule> {
+    let action = select(&[Action::Accept, Action::Deny, Action::Pass][..]);
+    let pods = (selector(), option::of(selector())).prop_map(|(namespaces, pods)| Peer::Pods {
+        namespaces: Some(namespaces),
+        pods,
+    });
+    let everybody = Peer::Pods {
+        namespaces: Some(Selector::default()),
+        pods: None,
+    };
+    let block = cidr().prop_map(|cidr| Peer::Block {
+        cidr,
+        except: Vec::new(),
+    });
+    let peer = prop_oneof![1 => Just(everybody), 3 => pods, 2 => block];
+    let ports = prop_oneof![Just(Vec::new()), vec(port_match(), 1..4)];
+    (action, vec(peer, 0..3), ports).prop_map(|(action, peers, ports)| ClusterRule {
+        name: String::new(),
+        action,
+        fits: Rule { peers, ports },
+    })
+}
+
+/// Few priorities, so that some are equal.
+fn cluster_policy() -> impl Strategy<Value = ClusterPolicy> {
+    let namespaces = prop_oneof![Just(Selector::default()), selector()];
+    let subject = (namespaces, option::of(selector())).prop_map(|(namespaces, pods)| Subject { namespaces, pods });
+    let tier = select(&[Tier::Admin, Tier::Baseline][..]);
+    let rules = || vec(cluster_rule(), 0..4);
+    (tier, 0u16..3, subject, rules(), rules()).prop_map(|(tier, priority, subject, ingress, egress)| ClusterPolicy {
+        name: String::new(),
+        tier,
+        priority,
+        subject,
+        ingress,
+        egress,
+    })
+}
+
+/// As [`model`], with cluster policies, and NetworkPolicies in some of them only.
+pub fn tiered_model() -> impl Strategy<Value = Model> {
+    (model(), vec(cluster_policy(), 1..7), any::<bool>()).prop_map(|(mut model, cluster, without)| {
+        if without {
+            model.policies.clear();
+        }
+        let named = |(n, policy)| ClusterPolicy {
+            name: format!("cluster-{}", (n * 7 + 3) % 10),
+            ..policy
+        };
+        model.cluster = cluster.into_iter().enumerate().map(named).map(Arc::new).collect();
+        model
     })
 }

@@ -15,7 +15,10 @@ const ROOT: &str = "/apis/rbac.authorization.k8s.io/v1";
 const GROUP: &str = "rbac.authorization.k8s.io";
 
 fn rules(site: &Site) -> Result<Vec<Value>> {
-    let mut rules = vec![json!({"apiGroups": [""], "resources": ["nodes/status"], "verbs": ["patch"]})];
+    let own = json!({"apiGroups": [""], "resources": ["nodes/status"], "verbs": ["patch"]});
+    // Asked for whether its definition is there or not.
+    let policies = json!({"apiGroups": ["policy.networking.k8s.io"], "resources": ["clusternetworkpolicies"], "verbs": ["list", "watch"]});
+    let mut rules = vec![own, policies];
     for plural in FOLLOWED {
         if !site.denied().contains(plural) {
             let group = resource(|one| one.plural == plural)?.group.clone();

@@ -7,6 +7,7 @@ mod bad_input;
 mod balance;
 mod clients;
 mod cluster;
+mod cluster_policy;
 mod deploy;
 mod drops;
 mod faults;
