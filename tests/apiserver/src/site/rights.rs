@@ -16,9 +16,10 @@ const GROUP: &str = "rbac.authorization.k8s.io";
 
 fn rules(site: &Site) -> Result<Vec<Value>> {
     let own = json!({"apiGroups": [""], "resources": ["nodes/status"], "verbs": ["patch"]});
-    // Asked for whether its definition is there or not.
+    // Asked for whether a server has them or not.
     let policies = json!({"apiGroups": ["policy.networking.k8s.io"], "resources": ["clusternetworkpolicies"], "verbs": ["list", "watch"]});
-    let mut rules = vec![own, policies];
+    let ranges = json!({"apiGroups": ["networking.k8s.io"], "resources": ["servicecidrs"], "verbs": ["list", "watch"]});
+    let mut rules = vec![own, policies, ranges];
     for plural in FOLLOWED {
         if !site.denied().contains(plural) {
             let group = resource(|one| one.plural == plural)?.group.clone();
