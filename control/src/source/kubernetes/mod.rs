@@ -30,13 +30,12 @@ use follow::Follow;
 use known::Known;
 use reach::Reach;
 pub use reach::Servers;
-use saved::{Header, Op, Restored};
+use saved::{Header, Op, Restored, Saver};
 use shared::{Closed, Shared, names_pods};
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -203,7 +202,7 @@ impl Drop for Kubernetes {
 }
 
 /// What an earlier agent saved, if all of it can be used, and where to save from now on. No failure is an error: all can be asked for.
-fn remembered(cluster: &Cluster, reach: &Reach) -> (Option<Restored>, Option<Sender<Op>>, Option<saved::Writer>) {
+fn remembered(cluster: &Cluster, reach: &Reach) -> (Option<Restored>, Option<Saver>, Option<saved::Writer>) {
     let Some(path) = &cluster.state else {
         return (None, None, None);
     };
@@ -249,7 +248,7 @@ async fn gather(shared: Arc<Shared>, restored: Option<Restored>, notices: mpsc::
         .map(|kind| (kind, Arc::new(Mutex::new(Known::new(kind)))))
         .into();
     let mut versions = BTreeMap::new();
-    if let Some(restored) = restored {
+    if let Some(restored) = restored.map(Arc::new) {
         versions = restored.versions.clone();
         versions.retain(|_, version| !version.is_empty());
         if serve(&shared, &known, &restored).await.is_err() {
@@ -270,11 +269,15 @@ async fn gather(shared: Arc<Shared>, restored: Option<Restored>, notices: mpsc::
 }
 
 /// Hands on what was saved.
-async fn serve(shared: &Shared, known: &HashMap<Kind, Arc<Mutex<Known>>>, restored: &Restored) -> Result<(), Closed> {
+async fn serve(
+    shared: &Shared,
+    known: &HashMap<Kind, Arc<Mutex<Known>>>,
+    restored: &Arc<Restored>,
+) -> Result<(), Closed> {
     // What was not asked for any more, and could not be forgotten in time.
     let others = needs_others(restored);
     let wanted = |want: Want| others || want != Want::OtherPods;
-    for (want, object) in restored.objects(wanted) {
+    for (want, object) in restored.objects_of_many(wanted) {
         let mut known = known[&want.kind()].lock().await;
         if let Some(heard) = known.decoded(want.speaker(), object) {
             shared.hand_on(want, &known, heard.events).await?;

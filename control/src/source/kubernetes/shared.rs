@@ -6,14 +6,13 @@ use super::announce::Announcement;
 use super::events::Teller;
 use super::known::Known;
 use super::reach::Reach;
-use super::saved::Op;
+use super::saved::{Op, Saver};
 use super::wants::Want;
 use crate::model::{Change, Object, PolicyRecord};
 use crate::source::{Event, Problem};
 use sluice_policy::Peer;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::Sender;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
@@ -37,7 +36,7 @@ pub(super) struct Shared {
     sender: mpsc::Sender<Event>,
     state: Mutex<State>,
     streamed_lists: AtomicBool,
-    saver: Option<Sender<Op>>,
+    saver: Option<Saver>,
     began: Instant,
     /// Milliseconds after that, and one; 0 before anything was heard.
     heard: AtomicU64,
@@ -64,7 +63,7 @@ impl Shared {
         cluster: &Cluster,
         reach: Reach,
         (sender, teller): (mpsc::Sender<Event>, Teller),
-        saver: Option<Sender<Op>>,
+        saver: Option<Saver>,
     ) -> Self {
         let state = State {
             missing: Want::FIRST.to_vec(),
@@ -168,8 +167,7 @@ impl Shared {
     /// Has something saved, where anything is.
     pub(super) fn save(&self, op: Op) {
         if let Some(saver) = &self.saver {
-            // Its thread ends after this.
-            let _ = saver.send(op);
+            saver.save(op);
         }
     }
 

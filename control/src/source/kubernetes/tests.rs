@@ -31,17 +31,15 @@ fn saved_pods_that_no_policy_names_any_more_are_not_served() {
     let (saver, writer) = saved::start(&dir.join("cluster"), &header, None).unwrap();
     for want in Want::FIRST.into_iter().chain([Want::OtherPods]) {
         let version = "7".to_owned();
-        saver.send(Op::Version { want, version }).unwrap();
+        saver.save(Op::Version { want, version });
     }
     for (want, name) in [(Want::OwnPods, "own"), (Want::OtherPods, "other")] {
         let object = json!({"metadata": {"name": name, "namespace": "d"}});
-        saver
-            .send(Op::Is {
-                want,
-                object,
-                whole: true,
-            })
-            .unwrap();
+        saver.save(Op::Is {
+            want,
+            object,
+            whole: true,
+        });
     }
     drop((saver, writer));
     let mut source = Kubernetes::follow(cluster).unwrap();

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A state that was saved.
@@ -40,7 +41,30 @@ impl Restored {
         wanted: impl Fn(Want) -> bool,
     ) -> impl Iterator<Item = (Want, Decoded)> {
         let saved = self.lines.values().filter(move |saved| wanted(saved.want));
-        saved.filter_map(|saved| Some((saved.want, decode_text(saved.want.kind(), self.text(saved)?))))
+        saved.filter_map(|saved| self.read(saved.want, saved.object.clone()))
+    }
+
+    /// The same of many: a second thread reads one half while the first is used.
+    pub(in crate::source::kubernetes) fn objects_of_many<W: Fn(Want) -> bool>(
+        self: &Arc<Self>,
+        wanted: W,
+    ) -> impl Iterator<Item = (Want, Decoded)> + use<W> {
+        let saved = self.lines.values().filter(|saved| wanted(saved.want));
+        let mut first: Vec<(Want, Range<usize>)> = saved.map(|saved| (saved.want, saved.object.clone())).collect();
+        let second = first.split_off(first.len() / 2);
+        let (here, there) = (Arc::clone(self), Arc::clone(self));
+        let second = std::thread::spawn(move || {
+            let read = second.into_iter().filter_map(|(want, at)| there.read(want, at));
+            read.collect::<Vec<_>>()
+        });
+        let first = first.into_iter().filter_map(move |(want, at)| here.read(want, at));
+        let second = move || second.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        first.chain(std::iter::once_with(second).flatten())
+    }
+
+    fn read(&self, want: Want, at: Range<usize>) -> Option<(Want, Decoded)> {
+        let text = str::from_utf8(&self.bytes[at]).ok()?;
+        Some((want, decode_text(want.kind(), text)))
     }
 
     /// Those of one request whose text, as it is written, has this in it, read.

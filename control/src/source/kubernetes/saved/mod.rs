@@ -12,7 +12,7 @@ mod tests;
 mod writer;
 
 pub(super) use load::{Restored, load};
-pub(super) use writer::{Writer, start};
+pub(super) use writer::{Saver, Writer, start};
 
 use super::wants::Want;
 use crate::model::Name;

@@ -216,3 +216,22 @@ fn a_disk_that_takes_nothing_loses_nothing_but_time() {
     journal.flush().unwrap();
     assert_eq!(state(&load(&path, &header()).unwrap().unwrap()).0.len(), 2);
 }
+
+#[test]
+fn two_threads_read_what_one_does() {
+    let scratch = Scratch::new();
+    let steps: Vec<Step> = (0..33)
+        .map(|n| Step::Is(n, 80 + u16::from(n)))
+        .chain([Step::Flush])
+        .collect();
+    play(&scratch.path(), &steps);
+    let restored = std::sync::Arc::new(load(&scratch.path(), &header()).unwrap().unwrap());
+    let sorted = |mut all: Vec<(Want, crate::objects::Decoded)>| {
+        all.sort_by(|(_, a), (_, b)| a.key.cmp(&b.key));
+        all
+    };
+    let many = sorted(restored.objects_of_many(|want| want == Want::Services).collect());
+    assert_eq!(many, sorted(restored.objects(|_| true).collect()));
+    assert_eq!(many.len(), 33);
+    assert_eq!(restored.objects_of_many(|_| false).count(), 0);
+}
