@@ -174,6 +174,8 @@ pub struct NodeRecord {
     pub overwrite_v4: Option<Result<Addr, String>>,
     /// The same of IPv6.
     pub overwrite_v6: Option<Result<Addr, String>>,
+    /// The interface that its annotation `sluice.io/uplink` asks for, at most 64 bytes of it.
+    pub uplink: Option<String>,
     /// The condition NetworkUnavailable; `None` where the Node has none.
     pub network_unavailable: Option<bool>,
     /// It is being deleted, or its autoscaler is about to remove it: load balancers should go elsewhere.

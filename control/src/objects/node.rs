@@ -101,6 +101,11 @@ pub(super) fn convert(node: Node, faults: &mut Faults) -> NodeRecord {
         network_unavailable: condition.map(|condition| condition.status != "False"),
         overwrite_v4: overwrite(&node.metadata, "public-ip-overwrite", true),
         overwrite_v6: overwrite(&node.metadata, "public-ipv6-overwrite", false),
+        uplink: node
+            .metadata
+            .annotation("sluice.io/uplink")
+            .filter(|name| !name.is_empty())
+            .map(|name| name[..name.floor_char_boundary(64)].to_owned()),
         name: node.metadata.name,
         prefixes,
         internal_ips,

@@ -43,14 +43,23 @@ const HOST_EVERY: u64 = 30;
 /// Events that are taken in before anything else gets its turn.
 const EVENTS: usize = 4096;
 
+/// Why the loop ended by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Everything was left to another agent.
+    HandedOver,
+    /// Everything was given back; the agent is to begin anew.
+    Anew,
+}
+
 /// What is undone when the loop ends.
 pub(super) struct Stop {
     pub(super) lock: Flock<File>,
     pub(super) socket: Socket,
     pub(super) reserved: Reserved,
     pub(super) ready: Arc<AtomicBool>,
-    /// Told when everything is left to another agent.
-    pub(super) handed_over: crossbeam::channel::Sender<()>,
+    /// Told when the loop has ended by itself.
+    pub(super) ended: crossbeam::channel::Sender<Ending>,
     pub(super) vitals: Arc<Vitals>,
     /// Answers probes until the loop has ended.
     pub(super) health: Health,
@@ -105,6 +114,8 @@ pub(super) struct Control {
     pub(super) neighbours: Neighbours,
     /// Another agent is to have everything.
     handing_over: bool,
+    /// With another uplink.
+    pub(super) begin_anew: bool,
     /// When to compile next, if anything changed.
     pub(super) dirty: Option<tokio::time::Instant>,
     news: (
@@ -160,6 +171,7 @@ impl Control {
             compiler,
             neighbours,
             handing_over: false,
+            begin_anew: false,
             dirty: None,
             news: (followed.source, underlay, calls, resolve),
             stop,
@@ -203,6 +215,9 @@ impl Control {
             self.stop.vitals.beat(Instant::now(), waiting_for);
             if self.handing_over {
                 return self.leave().await;
+            }
+            if self.begin_anew {
+                break;
             }
         }
         self.end().await;
@@ -281,6 +296,7 @@ impl Control {
             .sample(Instant::now(), workers, &counters, self.settings.uplink_port.slot.0);
         self.look_for_slow_pods();
         self.look_at_servers();
+        self.look_at_uplink();
         self.notify(Instant::now());
         self.publisher.collect();
         let recheck = seconds.is_multiple_of(HOST_EVERY);
@@ -385,7 +401,7 @@ impl Control {
         self.stop.ready.store(false, Ordering::Relaxed);
         drop((self.stop.socket, self.stop.health, self.news));
         drop(self.stop.lock);
-        let _ = self.stop.handed_over.send(());
+        let _ = self.stop.ended.send(Ending::HandedOver);
     }
 
     async fn end(mut self) {
@@ -403,6 +419,9 @@ impl Control {
             }
         }
         drop(self.stop.lock);
+        if self.begin_anew {
+            let _ = self.stop.ended.send(Ending::Anew);
+        }
     }
 }
 

@@ -21,6 +21,7 @@ mod empty;
 mod followed;
 mod lasting;
 mod notices;
+mod other_uplink;
 mod own_server;
 mod pods;
 mod problems;
@@ -30,8 +31,10 @@ mod slow;
 mod start;
 mod status;
 
+pub use control::Ending;
 pub use dataplane::{Dataplane, DroppedPacket, PodPort};
 pub use empty::empty_parts;
 pub use followed::Followed;
+pub use other_uplink::{ANNOTATION as UPLINK_ANNOTATION, chosen_uplink};
 pub use slow::SLOW_NS;
 pub use start::{ControlSettings, Handle, StartError, Testing, start};

@@ -1,6 +1,6 @@
 //! How the control loop is set up, on a thread of its own, and how it is stopped.
 
-use super::control::{Control, Stop};
+use super::control::{Control, Ending, Stop};
 use super::dataplane::Dataplane;
 use super::followed::Followed;
 use crate::api::{self, Socket};
@@ -80,7 +80,7 @@ pub struct Handle {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
     ready: Arc<AtomicBool>,
-    handed_over: Receiver<()>,
+    ended: Receiver<Ending>,
 }
 
 impl Handle {
@@ -94,9 +94,9 @@ impl Handle {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    /// Hears once that everything was left to another agent.
-    pub fn handed_over(&self) -> &Receiver<()> {
-        &self.handed_over
+    /// Hears once that the loop ended by itself, and why.
+    pub fn ended(&self) -> &Receiver<Ending> {
+        &self.ended
     }
 
     /// Stops, after taking back what was set up in the kernel; see the module for what stays. The packet side may go
@@ -135,7 +135,7 @@ pub fn start(
     resolve: Receiver<Addr>,
     followed: Option<Followed>,
 ) -> Result<Handle, StartError> {
-    let (tell_over, handed_over) = crossbeam::channel::bounded(1);
+    let (tell_end, ended) = crossbeam::channel::bounded(1);
     let (stop, stopped) = oneshot::channel();
     let (tell, told) = std::sync::mpsc::sync_channel(1);
     let ready = Arc::new(AtomicBool::new(false));
@@ -149,7 +149,7 @@ pub fn start(
             }
         };
         runtime.block_on(async move {
-            match set_up(settings, dataplane, publisher, (resolve, followed), (shown, tell_over)).await {
+            match set_up(settings, dataplane, publisher, (resolve, followed), (shown, tell_end)).await {
                 Ok(control) => {
                     let _ = tell.send(Ok(()));
                     control.run(stopped).await;
@@ -167,7 +167,7 @@ pub fn start(
             stop: Some(stop),
             thread: Some(thread),
             ready,
-            handed_over,
+            ended,
         }),
         Ok(Err(text)) => Err(StartError(text)),
         Err(_) => Err(StartError(
@@ -181,7 +181,7 @@ async fn set_up(
     dataplane: Arc<dyn Dataplane>,
     publisher: Publisher,
     (resolve, followed): (Receiver<Addr>, Option<Followed>),
-    (ready, handed_over): (Arc<AtomicBool>, crossbeam::channel::Sender<()>),
+    (ready, ended): (Arc<AtomicBool>, crossbeam::channel::Sender<Ending>),
 ) -> Result<Control, String> {
     let lock = lock(&settings.state_dir)?;
     let saved = attach::load(&settings.state_dir)?;
@@ -208,7 +208,7 @@ async fn set_up(
             socket,
             reserved,
             ready,
-            handed_over,
+            ended,
             vitals,
             health,
         },

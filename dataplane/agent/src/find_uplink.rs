@@ -1,11 +1,14 @@
 //! Decides which interface is the uplink where the configuration does not name one. It looks once, before anything is opened: an agent
-//! keeps its uplink, and whoever moves the node's address to another interface starts it again.
+//! keeps its uplink until the Node's annotation asks for another one (`control/src/run/other_uplink.rs`), and whoever moves the node's address to
+//! another interface starts it again.
 
 use crate::config::{Config, Find};
 use anyhow::{Context, anyhow, bail};
 use nix::ifaddrs::getifaddrs;
-use nix::net::if_::InterfaceFlags;
+use nix::net::if_::{InterfaceFlags, if_nametoindex};
+use sluice_control::run::{UPLINK_ANNOTATION, chosen_uplink};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::path::Path;
 
 /// Where a pod is told the Node's InternalIP (`status.hostIP`).
 const NODE_IP: &str = "NODE_IP";
@@ -21,12 +24,27 @@ struct Candidate {
     addresses: Vec<IpAddr>,
 }
 
-/// The configuration with the uplink's interface named.
+/// The configuration with the uplink's interface named: what the Node's annotation asked for when it was last known, else what the
+/// configuration says.
 ///
 /// # Errors
 /// None is what was asked for; the text says what there is.
-pub(crate) fn settled(config: &Config, ours: &str) -> anyhow::Result<Config> {
+pub(crate) fn settled(config: &Config, ours: &str, state_dir: &Path) -> anyhow::Result<Config> {
     let mut config = config.clone();
+    if let Some(name) = chosen_uplink(state_dir) {
+        if if_nametoindex(name.as_str()).is_ok() {
+            tracing::info!(
+                interface = name,
+                "the uplink is what the Node's annotation {UPLINK_ANNOTATION} asks for"
+            );
+            (config.uplink.interface, config.uplink.find) = (name, None);
+            return Ok(config);
+        }
+        tracing::warn!(
+            interface = name,
+            "the Node's annotation {UPLINK_ANNOTATION} asks for an interface that is not there; the configuration's is used"
+        );
+    }
     let Some(find) = config.uplink.find.take() else {
         return Ok(config);
     };

@@ -13,7 +13,7 @@ use crate::worker::{Crossing, Meters, Polling, Priority, Worker, WorkerHandle};
 use anyhow::Context;
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 use sluice_control::compile::{HostPort, Settings, UplinkPort};
-use sluice_control::run::{ControlSettings, empty_parts, start};
+use sluice_control::run::{ControlSettings, Ending, empty_parts, start};
 use sluice_control::source::{Cluster, SourceSettings};
 use sluice_engine::{COUNTED_PORTS, Counters, Engine, EngineConfig, Limits, Shared};
 use sluice_io::ready::ReadySet;
@@ -48,11 +48,19 @@ const HOST_MTU: u16 = 1280;
 /// Something that the agent cannot do without is missing; the text says what to do.
 pub(crate) fn run(config: &Config, take_over: bool) -> anyhow::Result<()> {
     let stop = crate::signals::stop_requested().context("cannot listen for signals")?;
-    if serve(config, take_over, &stop)? == Ended::HandedOver {
-        tracing::info!("another agent has taken over; waiting to be stopped");
-        let _ = stop.recv();
+    let mut take_over = take_over;
+    loop {
+        match serve(config, take_over, &stop)? {
+            Ended::Stopped => return Ok(()),
+            Ended::HandedOver => {
+                tracing::info!("another agent has taken over; waiting to be stopped");
+                let _ = stop.recv();
+                return Ok(());
+            }
+            // Nobody is there to take over from.
+            Ended::Anew => take_over = false,
+        }
     }
-    Ok(())
 }
 
 /// Why the agent serves no more.
@@ -60,6 +68,7 @@ pub(crate) fn run(config: &Config, take_over: bool) -> anyhow::Result<()> {
 enum Ended {
     Stopped,
     HandedOver,
+    Anew,
 }
 
 fn serve(config: &Config, take_over: bool, stop: &Stop) -> anyhow::Result<Ended> {
@@ -67,7 +76,7 @@ fn serve(config: &Config, take_over: bool, stop: &Stop) -> anyhow::Result<Ended>
     for notice in testing.notices() {
         tracing::warn!("this agent {notice}");
     }
-    let config = &crate::find_uplink::settled(config, HOST_TAP)?;
+    let config = &crate::find_uplink::settled(config, HOST_TAP, &state_dir(config))?;
     // Before anything of the kernel is touched, and until nothing is any more.
     let Some(claim) = Claim::make(config, source_settings(config), take_over, stop)? else {
         return Ok(Ended::Stopped);
@@ -136,7 +145,12 @@ fn serve(config: &Config, take_over: bool, stop: &Stop) -> anyhow::Result<Ended>
     // A closed channel means that the signal thread ended, which only happens with a signal.
     let ended = crossbeam::select! {
         recv(stop) -> _ => Ended::Stopped,
-        recv(control.handed_over()) -> _ => Ended::HandedOver,
+        recv(control.ended()) -> why => match why {
+            Ok(Ending::Anew) => Ended::Anew,
+            Ok(Ending::HandedOver) => Ended::HandedOver,
+            // It panicked; whoever supervises the agent starts it anew.
+            Err(_) => Ended::Stopped,
+        },
     };
     if ended == Ended::HandedOver {
         plane.leave();

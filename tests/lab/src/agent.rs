@@ -81,7 +81,10 @@ pub(crate) fn mount_bpffs() -> Result<()> {
 
 impl Node<'_> {
     /// Starts the agent without waiting for it.
-    pub(crate) fn launch_agent(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// It is running already, or cannot be started.
+    pub fn launch_agent(&self) -> Result<()> {
         self.launch(&binary("sluice")?, None, &Map::new(), &[])
     }
 

@@ -1,5 +1,6 @@
 //! What an agent finds out and says about its own node, with an API server.
 
+use crate::clients::ping;
 use crate::cluster::*;
 use serde_json::{Map, Value, json};
 use sluice_lab::{Lab, Signal};
@@ -158,5 +159,54 @@ fn a_node_reaches_services_of_ranges_that_are_objects_while_they_are() {
             lab.node("node-a").unwrap().sluice_json(&["status"]).unwrap()["source"]["problems"],
             json!([])
         );
+    });
+}
+
+#[test]
+fn an_annotation_of_the_node_chooses_the_uplink() {
+    in_lab_of_an_api_server(&two_nodes(), |lab, api| {
+        let (node, user) = (lab.node("node-a").unwrap(), lab.pod("user").unwrap());
+        for words in [
+            &["link", "add", "other0", "type", "veth", "peer", "name", "other1"][..],
+            &["link", "set", "other0", "up"],
+            &["link", "set", "other1", "up"],
+        ] {
+            node.run(&[&["ip"], words].concat()).unwrap().text().unwrap();
+        }
+        let annotate = |name: Option<&str>| {
+            let nodes = api.server().objects("nodes");
+            let own = nodes.iter().find(|one| one["metadata"]["name"] == "node-a").unwrap();
+            let mut own = (**own).clone();
+            own["metadata"]["annotations"]["sluice.io/uplink"] = json!(name);
+            api.server().apply(own).unwrap();
+        };
+        let status = || node.sluice_json(&["status"]).unwrap_or_default();
+        annotate(Some("nowhere0"));
+        lab.wait("an interface that is not there to be told", PATIENCE, || {
+            warnings(&node)
+                .iter()
+                .any(|w| w["text"].as_str().unwrap().contains("asks for `nowhere0`"))
+        })
+        .unwrap();
+        assert_eq!(status()["uplink"]["name"], "eth0");
+        annotate(Some("other0"));
+        lab.wait("the other uplink", PATIENCE, || status()["uplink"]["name"] == "other0")
+            .unwrap();
+        api.server().lines().refuse(true);
+        api.server().lines().close_all();
+        node.kill_agent(Signal::SIGKILL).unwrap();
+        node.launch_agent().unwrap();
+        lab.wait("the same without the API server", PATIENCE, || {
+            status()["uplink"]["name"] == "other0"
+        })
+        .unwrap();
+        api.server().lines().refuse(false);
+        annotate(None);
+        lab.wait("the one of the configuration", PATIENCE, || {
+            status()["uplink"]["name"] == "eth0" && status()["ready"] == true
+        })
+        .unwrap();
+        ping(&user, address(lab, "web-2", false));
+        node.run(&["ip", "link", "delete", "other0"]).unwrap().text().unwrap();
     });
 }
