@@ -101,14 +101,11 @@ fn a_crowd_that_says_nothing_does_not_keep_a_probe_waiting() {
     let crowd: Vec<_> = (0..100).map(|_| TcpStream::connect(node.unwrap()).unwrap()).collect();
     let asked = Instant::now();
     assert_eq!(ask(node, "GET /livez"), (200, "ok\n".into()));
-    assert!(
-        asked.elapsed() < serve::HEADERS,
-        "it waited until others had used up their time"
-    );
     let mut silent = crowd.iter().collect::<Vec<_>>();
     silent.retain(|stream| stream.set_read_timeout(Some(PATIENCE)).is_ok());
     let ended = |mut stream: &TcpStream| stream.read(&mut [0; 64]).is_ok_and(|bytes| bytes == 0);
     assert!(ended(silent[0]), "who came first was let go");
+    assert!(asked.elapsed() < serve::HEADERS, "but not before its time was up");
 }
 
 #[test]

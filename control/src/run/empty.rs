@@ -37,3 +37,38 @@ pub fn empty_parts() -> Parts {
         policies: Arc::default(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sluice_policy::Addresses;
+    use sluice_snapshot::{Moved, Policies, Snapshot};
+    use sluice_wire::{Addr, Identity};
+
+    #[test]
+    fn what_moved_is_believed_only_of_the_generation_that_it_is_said_of() {
+        let belongs_to = |id| Arc::new(Addresses::from_iter([(Addr::v4([10, 0, 0, 1]), Identity(id))]));
+        let (one, two, other) = (belongs_to(1), belongs_to(2), belongs_to(3));
+        let parts = |identities: &Arc<Addresses>, from: &Arc<Addresses>| {
+            let mut parts = empty_parts();
+            parts.policies = Arc::new(Policies {
+                identities: Arc::clone(identities),
+                moved: Some(Moved {
+                    from: Arc::downgrade(from),
+                    addrs: [].into(),
+                }),
+                ..Policies::default()
+            });
+            parts
+        };
+        let first = Snapshot::first(parts(&one, &one));
+        assert!(
+            first.successor(parts(&two, &other)).is_some(),
+            "the address is another's"
+        );
+        assert!(
+            first.successor(parts(&two, &one)).is_none(),
+            "nothing moved, as it says"
+        );
+    }
+}

@@ -1,5 +1,6 @@
 //! Connections that are open when an agent is killed: they go on, or they end so that their client notices.
 
+use crate::clients::once_free;
 use crate::cluster::*;
 use serde_json::json;
 use sluice_lab::{Lab, Place, Signal, Topology};
@@ -66,7 +67,9 @@ impl Servers {
             // Ports that a node keeps when it masquerades: others are given new ones, and their connections end.
             let range = "echo 41000 60000 > /proc/sys/net/ipv4/ip_local_port_range";
             place.run(&["sh", "-c", range]).unwrap().text().unwrap();
-            let listener = place.within(|| Ok(TcpListener::bind(("::", PORT))?)).unwrap();
+            let listener = place
+                .within(|| Ok(once_free(|| TcpListener::bind(("::", PORT)))?))
+                .unwrap();
             listener.set_nonblocking(true).unwrap();
             listener
         };

@@ -1,7 +1,7 @@
 //! Nothing passes that is spoofed. Each test first shows that what it sends does arrive when it comes from where it may:
 //! a frame that nobody would take anyway proves nothing.
 
-use crate::clients::{Conversation, udp_socket, udp_socket_to, uninterrupted};
+use crate::clients::{Conversation, once_free, udp_socket, udp_socket_to, uninterrupted};
 use crate::cluster::*;
 use crate::faults;
 use crate::frames::{datagram, mac_at, mac_of, reset};
@@ -32,7 +32,9 @@ fn with_attacker() -> Topology {
 /// A socket that hears what arrives at `place`.
 fn listen(place: &Place<'_>, v6: bool) -> UdpSocket {
     let any = if v6 { "[::]" } else { "0.0.0.0" };
-    let socket = place.within(|| Ok(UdpSocket::bind(format!("{any}:{PORT}"))?)).unwrap();
+    let socket = place
+        .within(|| Ok(once_free(|| UdpSocket::bind(format!("{any}:{PORT}")))?))
+        .unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket
 }

@@ -1,7 +1,7 @@
 //! What comes from another node packet by packet, and reaches a pod's kernel as super-frames.
 
 use crate::balance::total;
-use crate::clients::udp_socket_to;
+use crate::clients::{once_free, udp_socket_to};
 use crate::cluster::*;
 use crate::faults;
 use nix::sys::socket::{setsockopt, sockopt};
@@ -29,7 +29,7 @@ fn noise(len: usize) -> Vec<u8> {
 
 /// What the receiver gets of a connection over which the sender writes this.
 fn over_tcp(from: &Place<'_>, to: &Place<'_>, at: IpAddr, sent: &[u8]) -> Vec<u8> {
-    let listener = to.within(|| Ok(TcpListener::bind((at, PORT))?)).unwrap();
+    let listener = to.within(|| Ok(once_free(|| TcpListener::bind((at, PORT)))?)).unwrap();
     let at = SocketAddr::new(at, PORT);
     let mut client = from.within(|| Ok(TcpStream::connect_timeout(&at, PATIENCE)?)).unwrap();
     let mut server = listener.accept().unwrap().0;
@@ -45,7 +45,7 @@ fn over_tcp(from: &Place<'_>, to: &Place<'_>, at: IpAddr, sent: &[u8]) -> Vec<u8
 
 /// Two sockets between which datagrams go, the sender's first.
 fn udp_pair(from: &Place<'_>, to: &Place<'_>, at: IpAddr) -> [UdpSocket; 2] {
-    let receiver = to.within(|| Ok(UdpSocket::bind((at, PORT))?)).unwrap();
+    let receiver = to.within(|| Ok(once_free(|| UdpSocket::bind((at, PORT)))?)).unwrap();
     let sender = from.within(|| Ok(udp_socket_to((at, PORT))?)).unwrap();
     setsockopt(&sender, sockopt::UdpGsoSegment, &(DATAGRAM as i32)).unwrap();
     receiver.set_read_timeout(Some(PATIENCE)).unwrap();

@@ -1,6 +1,6 @@
 //! TCP connections that do not live as most do, between real kernels.
 
-use crate::clients::Conversation;
+use crate::clients::{Conversation, once_free};
 use crate::cluster::*;
 use crate::faults;
 use crate::frames::{mac_at, reset};
@@ -46,7 +46,7 @@ fn half_a_connection_works_as_long_as_it_is_used() {
             };
             let any = if v6 { "[::]" } else { "0.0.0.0" };
             let listener = place
-                .within(|| Ok(TcpListener::bind(format!("{any}:{PORT}"))?))
+                .within(|| Ok(once_free(|| TcpListener::bind(format!("{any}:{PORT}")))?))
                 .unwrap();
             let to = SocketAddr::new(target, PORT);
             let mut client = user.within(|| Ok(TcpStream::connect_timeout(&to, PATIENCE)?)).unwrap();

@@ -15,7 +15,7 @@ use sluice_lab::{Lab, Place};
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// One pod reaches another in every way, and is seen under its own address.
 pub(crate) fn reaches(lab: &Lab, from: &str, to: &str, v6: bool) {
@@ -112,6 +112,20 @@ pub(crate) fn uninterrupted<T>(mut wait: impl FnMut() -> io::Result<T>) -> io::R
     loop {
         match wait() {
             Err(err) if err.kind() == ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}
+
+/// What `bind` gives once the address is free: a program that another test starts at this moment has copies of all sockets until it is itself, also
+/// of those that were closed meanwhile.
+pub(crate) fn once_free<T>(mut bind: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match bind() {
+            Err(err) if err.kind() == ErrorKind::AddrInUse && Instant::now() < end => {
+                std::thread::sleep(Duration::from_millis(2));
+            }
             done => return done,
         }
     }
