@@ -18,7 +18,7 @@ fn every_object_is_understood_and_every_change_is_one() {
     assert_eq!(figures.changes.len(), Change::ALL.len());
     assert_eq!(
         (figures.again.requests, figures.churn[0].1.requests),
-        (8, 0),
+        (9, 0),
         "{figures:?}"
     );
     assert!(
