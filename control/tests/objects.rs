@@ -6,6 +6,9 @@ mod world;
 #[path = "objects/render.rs"]
 mod render;
 
+#[path = "common/wanted.rs"]
+mod wanted;
+
 #[path = "objects/clusters.rs"]
 mod clusters;
 #[path = "objects/hostile.rs"]

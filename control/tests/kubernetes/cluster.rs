@@ -1,30 +1,21 @@
 //! An API server with a small cluster of its own, somebody who follows it, and what he should know.
 
+pub(super) use crate::folder::Folder;
+pub(super) use crate::follower::{Follower, cluster};
+use crate::wanted::{KINDS, names_pods, wanted};
+
 use super::objects::{NODE, OTHER, node, pod, service, slice};
 use serde_json::Value;
 use sluice_apiserver::Front;
 use sluice_apiserver::site::{self, Site};
-use sluice_control::model::{Change, Key, Kind, Object, Store};
+use sluice_control::model::{Key, Kind, Object};
 use sluice_control::objects::decode;
-use sluice_control::source::{Cluster, Event, Kubernetes, Problem};
+use sluice_control::source::Cluster;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// After which a condition counts as never met.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a truth is compared with before it is asked for again, as a cluster's own controllers may have changed it.
 const TRUE_FOR: Duration = Duration::from_millis(500);
-/// Kinds by their plural names.
-const KINDS: [(&str, Kind); 7] = [
-    ("nodes", Kind::Node),
-    ("namespaces", Kind::Namespace),
-    ("pods", Kind::Pod),
-    ("services", Kind::Service),
-    ("endpointslices", Kind::EndpointSlice),
-    ("networkpolicies", Kind::NetworkPolicy),
-    ("servicecidrs", Kind::ServiceCidr),
-];
 
 /// The plural name of cluster policies.
 pub(super) const CLUSTER_POLICIES: &str = "clusternetworkpolicies";
@@ -116,132 +107,16 @@ impl Ours {
     }
 }
 
-fn names_pods(policy: &Value) -> bool {
-    let rules = |way: &str| policy["spec"][way].as_array().cloned().unwrap_or_default();
-    let peers = |rule: &Value| [&rule["from"], &rule["to"]].map(|peers| peers.as_array().cloned().unwrap_or_default());
-    let mut all = ["ingress", "egress"].map(rules).into_iter().flatten();
-    all.any(|rule| {
-        let mut peers = peers(&rule).into_iter().flatten();
-        peers.any(|peer| !peer["podSelector"].is_null() || !peer["namespaceSelector"].is_null())
-    })
-}
-
-/// A folder of its own, gone with it.
-pub(super) struct Folder(PathBuf);
-
-impl Folder {
-    pub(super) fn new() -> Self {
-        let random = fastrand::u64(..);
-        let path = std::env::temp_dir().join(format!("sluice-kubernetes-{}-{random:x}", std::process::id()));
-        std::fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-
-    pub(super) fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-
-    pub(super) fn write(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.path(name);
-        std::fs::write(&path, text).unwrap();
-        path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// How `kubeconfig` is followed by a node.
-pub(super) fn cluster(kubeconfig: &Path, node: String) -> Cluster {
-    Cluster {
-        kubeconfig: Some(kubeconfig.to_owned()),
-        servers: Vec::new(),
-        node,
-        state: None,
-        silence: Cluster::SILENCE,
-    }
-}
-
-/// Somebody who follows, and what he knows.
-pub(super) struct Follower {
-    pub(super) source: Kubernetes,
-    pub(super) store: Store,
-    /// Our objects; those of others are in the store alone.
-    pub(super) objects: BTreeMap<Key, Object>,
-    /// What is told now, by origin.
-    pub(super) problems: BTreeMap<String, Vec<Problem>>,
-    /// Changes of our objects, of which each made a difference.
-    pub(super) changes: u64,
-    names: site::Names,
-    _folder: Folder,
-}
-
 impl Follower {
     pub(super) fn of(ours: &Ours) -> Self {
         Self::with(ours, |_| {})
     }
 
     pub(super) fn with(ours: &Ours, change: impl FnOnce(&mut Cluster)) -> Self {
-        let folder = Folder::new();
-        let kubeconfig = folder.write("kubeconfig", &ours.front().kubeconfig());
         let names = ours.0.names().clone();
-        let mut cluster = cluster(&kubeconfig, names.of(NODE));
-        change(&mut cluster);
-        Self {
-            source: Kubernetes::follow(cluster).unwrap(),
-            store: Store::default(),
-            objects: BTreeMap::new(),
-            problems: BTreeMap::new(),
-            changes: 0,
-            names,
-            _folder: folder,
-        }
-    }
-
-    fn take(&mut self, event: Event) {
-        match event {
-            Event::Change(change) => {
-                assert!(self.store.apply(change.clone()), "{change:?} changes nothing");
-                let own = |key: &Key| self.names.own(&key.namespace, &key.name);
-                match change {
-                    Change::Upsert(object) if own(&object.key()) => _ = self.objects.insert(object.key(), object),
-                    Change::Delete(key) if own(&key) => _ = self.objects.remove(&key),
-                    _ => return,
-                }
-                self.changes += 1;
-            }
-            Event::Problem(problem) => self.problems.entry(problem.origin.clone()).or_default().push(problem),
-            Event::Solved { origin } => _ = self.problems.remove(&origin),
-            Event::Ignored { .. } => panic!("only files are told to hold more"),
-        }
-    }
-
-    /// Takes in what has come.
-    pub(super) fn listen(&mut self) {
-        while let Some(event) = self.source.try_next() {
-            self.take(event);
-        }
-    }
-
-    /// Takes in what comes until the condition holds.
-    #[track_caller]
-    pub(super) fn until(&mut self, what: &str, mut met: impl FnMut(&Self) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            self.listen();
-            if met(self) {
-                return;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "not within {PATIENCE:?}: {what}; {:?}",
-                self.problems
-            );
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        let node = names.of(NODE);
+        let own = move |key: &Key| names.own(&key.namespace, &key.name);
+        Self::begin(&ours.front().kubeconfig(), node, own, change)
     }
 
     /// Until it knows what the server has.
@@ -265,41 +140,17 @@ impl Follower {
     pub(super) fn knows(&self, kind: Kind, name: &str) -> bool {
         self.objects.keys().any(|key| key.kind == kind && key.name == name)
     }
-
-    /// Texts of all problems.
-    pub(super) fn told(&self) -> String {
-        let all: Vec<String> = self.problems.values().flatten().map(Problem::to_string).collect();
-        all.join("\n")
-    }
 }
 
 /// What should be known of all of ours that the server has: the slow way, without selectors.
 pub(super) fn truth(ours: &Ours) -> BTreeMap<Key, Object> {
-    let text = |object: &Value, path: &str| {
-        object
-            .pointer(path)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned()
-    };
     // Whoever's policy it is: all are followed.
     let others = ours.names_pods();
     let own = ours.0.names().of(NODE);
     let mut all = BTreeMap::new();
     for (plural, kind) in KINDS {
         for object in ours.0.all(plural).unwrap() {
-            let labels = &object["metadata"]["labels"];
-            let foreign = ["headless", "service-proxy-name"]
-                .iter()
-                .any(|of| !labels[format!("service.kubernetes.io/{of}")].is_null());
-            let place = text(&object, "/spec/nodeName");
-            let ended = matches!(&*text(&object, "/status/phase"), "Succeeded" | "Failed");
-            let host = object.pointer("/spec/hostNetwork").is_some_and(|host| host == true);
-            let wanted = match kind {
-                Kind::Pod => place == own || (others && !place.is_empty() && !ended && !host),
-                Kind::Service | Kind::EndpointSlice => !foreign,
-                _ => true,
-            };
+            let wanted = wanted(kind, &object, &own, others);
             let object = decode(kind, object).object.filter(|_| wanted);
             let of_ours = |key: &Key| ours.0.names().own(&key.namespace, &key.name);
             if let Some(object) = object.filter(|object| of_ours(&object.key())) {

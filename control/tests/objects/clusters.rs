@@ -7,10 +7,10 @@
 //! ports; `== expect TABLE` is followed by the table.
 
 use crate::render;
+use crate::wanted::{KINDS, names_pods, wanted};
 use crate::world::World;
-use serde_json::Value;
 use sluice_apiserver::{Server, Settings};
-use sluice_control::model::{Change, Key, Kind, Object};
+use sluice_control::model::{Change, Key, Object};
 use sluice_control::objects::decode;
 use sluice_control::source::{Cluster, Event, Kubernetes};
 use std::collections::BTreeMap;
@@ -18,14 +18,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-const KINDS: [(&str, Kind); 6] = [
-    ("nodes", Kind::Node),
-    ("namespaces", Kind::Namespace),
-    ("pods", Kind::Pod),
-    ("services", Kind::Service),
-    ("endpointslices", Kind::EndpointSlice),
-    ("networkpolicies", Kind::NetworkPolicy),
-];
 
 /// A server, and a node that follows it.
 struct Played {
@@ -142,26 +134,12 @@ impl Played {
 
     /// What the server has, and the node should know.
     fn truth(&self) -> BTreeMap<Key, Object> {
-        let text = |object: &Value, path: &str| {
-            object
-                .pointer(path)
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned()
-        };
         let policies = self.server.objects("networkpolicies");
-        let peers = |policy: &Value| {
-            let rules = ["/spec/ingress", "/spec/egress"].map(|path| policy.pointer(path).map(Value::to_string));
-            rules.into_iter().flatten().any(|text| text.contains("Selector"))
-        };
-        let others = policies.iter().any(|policy| peers(policy));
+        let others = policies.iter().any(|policy| names_pods(policy));
         let mut all = BTreeMap::new();
         for (plural, kind) in KINDS {
             for object in self.server.objects(plural) {
-                let ended = ["Succeeded", "Failed"].contains(&&*text(&object, "/status/phase"));
-                let host = object.pointer("/spec/hostNetwork").is_some_and(|host| host == true);
-                let wanted =
-                    kind != Kind::Pod || text(&object, "/spec/nodeName") == "node-a" || others && !ended && !host;
+                let wanted = wanted(kind, &object, "node-a", others);
                 let object = decode(kind, (*object).clone()).object.filter(|_| wanted);
                 all.extend(object.map(|object| (object.key(), object)));
             }
