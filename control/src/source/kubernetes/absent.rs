@@ -1,4 +1,4 @@
-//! Decides what follows when the API server does not serve a kind that clusters need not have: it has no objects, and nobody is told. It
+//! Decides what follows when the API server does not serve a kind that clusters need not have: nobody is told. It
 //! never decides that of a kind which every cluster has.
 
 use super::follow::Follow;
@@ -12,9 +12,45 @@ const SELDOM: Duration = Duration::from_secs(60);
 /// Answers in a row that take known objects away. Policies are among them, and one answer may be a mistake on the way.
 const BELIEVED: u32 = 3;
 
+/// A server that gets the kind, as by an upgrade, is noticed after this long, unless the connection broke before.
+const UPGRADED: Duration = Duration::from_secs(600);
+
+/// What it means that a kind is not served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Absence {
+    /// The server is older than the kind. What is known stays: of several servers one may be newer.
+    OlderServer,
+    /// Nobody has defined the kind, so it has no objects.
+    NoDefinition,
+}
+
 impl Follow {
-    /// The kind is not served; how long to wait before it is asked for again.
-    pub(super) async fn is_absent(&mut self) -> Result<Duration, Closed> {
+    /// The kind is not served; returns when it is worth asking again.
+    pub(super) async fn is_absent(&mut self, absence: Absence) -> Result<(), Closed> {
+        match absence {
+            Absence::OlderServer => self.wait_for_a_newer_server().await,
+            Absence::NoDefinition => {
+                let wait = self.has_no_objects().await?;
+                tokio::time::sleep(wait).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Waits until it is worth asking again. What is known stays: of several servers of different ages one may have it.
+    async fn wait_for_a_newer_server(&mut self) -> Result<(), Closed> {
+        self.list_again();
+        let mut back = self.shared.reconnected.subscribe();
+        self.well().await?;
+        tokio::select! {
+            _ = back.changed() => {}
+            () = tokio::time::sleep(UPGRADED) => {}
+        }
+        Ok(())
+    }
+
+    /// Believes it, if it was said often enough; how long to wait before it is asked for again.
+    async fn has_no_objects(&mut self) -> Result<Duration, Closed> {
         self.absent = self.absent.saturating_add(1);
         self.well().await?;
         let known = self.known.clone();

@@ -88,16 +88,15 @@ impl Follow {
                     continue;
                 }
                 Err(End::Closed) => return,
-                Err(End::Failure(Failure::NotServed)) if self.want.is_optional() => match self.absent().await {
-                    Ok(()) => continue,
-                    Err(Closed) => return,
-                },
                 Err(End::Failure(failure)) => failure,
             };
-            if failure == Failure::NotServed && self.want.has_a_definition() {
-                let Ok(wait) = self.is_absent().await else { return };
-                tokio::time::sleep(wait).await;
-                continue;
+            if failure == Failure::NotServed
+                && let Some(absence) = self.want.absence()
+            {
+                match self.is_absent(absence).await {
+                    Ok(()) => continue,
+                    Err(Closed) => return,
+                }
             }
             self.absent = 0;
             let after = match &failure {

@@ -11,7 +11,6 @@ mod events;
 mod follow;
 mod known;
 mod list;
-mod optional;
 mod pace;
 mod reach;
 #[cfg(test)]

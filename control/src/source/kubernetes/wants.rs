@@ -1,5 +1,6 @@
 //! Decides what is asked of the API server: which kinds, and of each only what this node needs. It never asks.
 
+use super::absent::Absence;
 use crate::model::Kind;
 use kube::core::Request;
 use kube::core::params::{ListParams, WatchParams};
@@ -60,9 +61,13 @@ impl Want {
         }
     }
 
-    /// Whether a server may not have them, as those before 1.33 do not; nothing waits for them.
-    pub(super) const fn is_optional(self) -> bool {
-        matches!(self, Self::ServiceCidrs)
+    /// What it means when a server does not serve them; `None` of what every server has.
+    pub(super) const fn absence(self) -> Option<Absence> {
+        match self {
+            Self::ServiceCidrs => Some(Absence::OlderServer),
+            Self::ClusterNetworkPolicies => Some(Absence::NoDefinition),
+            _ => None,
+        }
     }
 
     /// Which of the requests about its kind it is.
@@ -102,11 +107,6 @@ impl Want {
             Self::OwnPods | Self::OtherPods => ("", "pods"),
             Self::ServiceCidrs => ("networking.k8s.io", "servicecidrs"),
         }
-    }
-
-    /// Whether the kind is there only while a definition of it is; without one it has no objects.
-    pub(super) const fn has_a_definition(self) -> bool {
-        matches!(self, Self::ClusterNetworkPolicies)
     }
 
     /// Whether these may name pods of other nodes.
